@@ -1,0 +1,391 @@
+package events
+
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/module"
+)
+
+// Directory is what every other resolve stands on: who is a member and up to
+// where its log counts, who is home for what and when, which repositories there
+// are and what is blocked. It is small, held in memory, and never changed once
+// made.
+type Directory struct {
+	Registry Digest   // the registry's id
+	Homes    []Tenure // of the registry itself, first to last
+	Level    int      // of event types that all members understand; at least 1
+	Recovery PublicKey
+
+	sites  map[Site]Member
+	repos  map[RepoID]*Repo
+	names  map[RepoName]*Repo
+	blocks map[module.Version]Block
+}
+
+// Member is what the registry says of a site.
+type Member struct {
+	Name        Site
+	Joined      Position // of the joining event's entry; zero Mark: only invited
+	Keys        []SiteKeyAt
+	Addresses   []string
+	Certificate Digest
+	Left        bool
+	CutOff      Mark // if Left: what follows in its log counts nowhere
+}
+
+// SiteKeyAt is a key of a site and the place in its log after which it signs.
+type SiteKeyAt struct {
+	Key   PublicKey
+	After Mark
+}
+
+// Key returns the key that signs the entry at m.
+func (s Member) Key(m Mark) PublicKey {
+	var k PublicKey
+	for _, sk := range s.Keys {
+		if m.Compare(sk.After) > 0 {
+			k = sk.Key
+		}
+	}
+	return k
+}
+
+// Repo is what the registry says of a repository.
+type Repo struct {
+	ID       RepoID
+	Name     RepoName
+	Kind     RepoKind
+	Settings RepoSettings
+	Created  time.Time
+	Changed  time.Time
+	Deleted  bool
+	Homes    []Tenure // first to last
+}
+
+// Home returns the site that decides about the repository's versions now.
+func (r *Repo) Home() Site { return r.Homes[len(r.Homes)-1].Site }
+
+// Block says that a module version may not be served, and why.
+type Block struct {
+	Module  string    `json:"module"`
+	Version string    `json:"version,omitempty"` // empty: all of the module
+	Reason  string    `json:"reason"`
+	Actor   string    `json:"actor,omitempty"`
+	Site    Site      `json:"site"`
+	At      Mark      `json:"at"`
+	Time    time.Time `json:"time"`
+}
+
+// Records are the contributions to the records that a Directory is made of:
+// those of the kinds registry, site, repository and block.
+type Records map[Key]Contributions
+
+// InDirectory reports whether records of this kind are part of the Directory.
+func InDirectory(k Kind) bool {
+	return k == KindRegistry || k == KindSite || k == KindRepo || k == KindBlock
+}
+
+// ResolveDirectory resolves the records that all others depend on. It is pure:
+// the same registry and records give the same Directory.
+func ResolveDirectory(registry Digest, recs Records) *Directory {
+	d := &Directory{
+		Registry: registry, Level: 1,
+		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
+		blocks: map[module.Version]Block{},
+	}
+	keys := slices.SortedFunc(maps.Keys(recs), func(a, b Key) int { return cmp.Compare(a.s, b.s) })
+	d.resolveHomes(recs, keys)
+	d.resolveSites(recs, keys)
+	for _, f := range d.byRegistry(recs[KeyRegistry()]) {
+		if b, ok := f.Body.(FeatureRaised); ok {
+			d.Level = max(d.Level, b.Level)
+		}
+	}
+	for _, k := range keys {
+		switch k.Kind() {
+		case KindRepo:
+			d.resolveRepo(recs[k])
+		case KindBlock:
+			d.resolveBlock(recs[k])
+		}
+	}
+	d.nameRepos()
+	return d
+}
+
+// resolveHomes finds the first site, whose joining event the registry's id
+// proves, and walks the registry's homes from there. It looks at facts before
+// any cut-off, since cut-offs are decided by homes.
+func (d *Directory) resolveHomes(recs Records, keys []Key) {
+	for _, k := range keys {
+		if k.Kind() != KindSite {
+			continue
+		}
+		for _, c := range recs[k] {
+			for _, f := range c.Facts {
+				b, ok := f.Body.(SiteJoined)
+				if ok && b.Name == c.Site && !b.Genesis.IsZero() && RegistryID(b) == d.Registry {
+					d.Recovery = b.Genesis.Recovery
+					cs := recs[KeyRegistry()]
+					d.Homes = homes(b.Name, cs.Of, func(n int) (HomeForced, bool) {
+						return recovered(d.Registry, d.Recovery, cs, n)
+					})
+					return
+				}
+			}
+		}
+	}
+}
+
+func (d *Directory) resolveSites(recs Records, keys []Key) {
+	for _, k := range keys {
+		if k.Kind() != KindSite {
+			continue
+		}
+		var m Member
+		for site, f := range tenured(d.Homes, recs[k]) {
+			m.apply(site, f)
+		}
+		if !m.Name.IsZero() {
+			d.sites[m.Name] = m
+		}
+	}
+	for _, t := range d.Homes { // what ended a tenure can't be cut off
+		if m, ok := d.sites[t.Site]; ok && m.Left && !t.Until.IsZero() && m.CutOff.Compare(t.Until) < 0 {
+			m.CutOff = t.Until
+			d.sites[t.Site] = m
+		}
+	}
+}
+
+// apply adds a fact of the registry's home to what is known of a site. A name
+// that has joined once is burnt: it can't join again.
+func (m *Member) apply(site Site, f Fact) {
+	switch b := f.Body.(type) {
+	case SiteInvited:
+		m.Name = b.Name
+	case SiteJoined:
+		if len(m.Keys) == 0 {
+			m.Name, m.Addresses, m.Certificate = b.Name, b.Addresses, b.Certificate
+			m.Keys = []SiteKeyAt{{Key: b.PublicKey}}
+			m.Joined = Position{Site: site, Mark: f.Mark}
+		}
+	case SiteChanged:
+		if len(m.Keys) > 0 {
+			m.Addresses, m.Certificate = b.Addresses, b.Certificate
+		}
+	case SiteKey:
+		if n := len(m.Keys); n > 0 && m.Keys[n-1].After.Compare(b.After) < 0 {
+			m.Keys = append(m.Keys, SiteKeyAt{b.PublicKey, b.After})
+		}
+	case SiteLeft:
+		if len(m.Keys) > 0 && !m.Left {
+			m.Left, m.CutOff = true, b.CutOff
+		}
+	}
+}
+
+func (d *Directory) resolveRepo(cs Contributions) {
+	var r *Repo
+	for site, f := range d.byRegistry(cs) {
+		switch b := f.Body.(type) {
+		case RepoCreated:
+			id := RepoID{EventID{site, f.Mark, f.Index}}
+			r = &Repo{ID: id, Name: b.Name, Kind: b.Kind, Settings: b.Settings, Created: f.Time, Changed: f.Time}
+			forced := func(n int) (HomeForced, bool) { return d.forcedByRegistry(cs, n) }
+			r.Homes = homes(b.Home, func(s Site) Contribution { return d.counted(s, cs.Of(s)) }, forced)
+		case RepoChanged:
+			if r != nil && b.Kind == r.Kind {
+				r.Settings, r.Changed = b.Settings, f.Time
+			}
+		case RepoDeleted:
+			if r != nil {
+				r.Deleted = true
+			}
+		case RepoRestored:
+			if r != nil {
+				r.Deleted = false
+			}
+		}
+	}
+	if r != nil {
+		d.repos[r.ID] = r
+	}
+}
+
+func (d *Directory) forcedByRegistry(cs Contributions, n int) (HomeForced, bool) {
+	for _, f := range d.byRegistry(cs) {
+		if b, ok := f.Body.(HomeForced); ok && b.Tenure == n {
+			return b, true
+		}
+	}
+	return HomeForced{}, false
+}
+
+// nameRepos says which repository a name means: the one that exists, else the
+// last that did. By construction one name has one existing repository; if a
+// broken home made two, the first by id has it.
+func (d *Directory) nameRepos() {
+	ids := slices.SortedFunc(maps.Keys(d.repos), func(a, b RepoID) int { return a.Compare(b.EventID) })
+	for _, id := range ids {
+		r := d.repos[id]
+		if old, ok := d.names[r.Name]; !ok || old.Deleted && (!r.Deleted || r.Created.After(old.Created)) {
+			d.names[r.Name] = r
+		}
+	}
+}
+
+func (d *Directory) resolveBlock(cs Contributions) {
+	cleared := map[Site]Mark{}
+	for _, f := range d.byRegistry(cs) {
+		if b, ok := f.Body.(VersionUnblocked); ok {
+			for _, c := range b.Clears {
+				if c.At.Compare(cleared[c.Site]) > 0 {
+					cleared[c.Site] = c.At
+				}
+			}
+		}
+	}
+	for site, f := range d.byMembers(cs) {
+		b, ok := f.Body.(VersionBlocked)
+		mv := module.Version{Path: b.Module, Version: b.Version}
+		if _, has := d.blocks[mv]; ok && !has && f.Mark.Compare(cleared[site]) > 0 {
+			d.blocks[mv] = Block{b.Module, b.Version, b.Reason, b.Actor, site, f.Mark, f.Time}
+		}
+	}
+}
+
+// Repo returns the repository with this id, deleted ones included, or nil.
+func (d *Directory) Repo(id RepoID) *Repo { return d.repos[id] }
+
+// RepoNamed returns the repository that the name means, deleted ones included,
+// or nil.
+func (d *Directory) RepoNamed(n RepoName) *Repo { return d.names[n] }
+
+// Repos returns the repositories that exist, sorted by name.
+func (d *Directory) Repos() []*Repo {
+	var rs []*Repo
+	for _, r := range d.names {
+		if !r.Deleted {
+			rs = append(rs, r)
+		}
+	}
+	slices.SortFunc(rs, func(a, b *Repo) int { return a.Name.Compare(b.Name.s) })
+	return rs
+}
+
+// Site returns what the registry says of a site, and whether it says anything.
+func (d *Directory) Site(s Site) (Member, bool) {
+	m, ok := d.sites[s]
+	return m, ok
+}
+
+// Sites returns all sites that the registry knows, sorted by name.
+func (d *Directory) Sites() []Member {
+	return slices.SortedFunc(maps.Values(d.sites), func(a, b Member) int { return a.Name.Compare(b.Name.s) })
+}
+
+// Home returns the site that decides for the registry now; the zero Site if the
+// records don't hold the registry's first event.
+func (d *Directory) Home() Site {
+	if len(d.Homes) == 0 {
+		return Site{}
+	}
+	return d.Homes[len(d.Homes)-1].Site
+}
+
+// Blocked returns the block that forbids mv, and whether there is one.
+func (d *Directory) Blocked(mv module.Version) (Block, bool) {
+	if b, ok := d.blocks[module.Version{Path: mv.Path}]; ok {
+		return b, true
+	}
+	b, ok := d.blocks[mv]
+	return b, ok
+}
+
+// Blocks returns all blocks, sorted by module path and version.
+func (d *Directory) Blocks() []Block {
+	return slices.SortedFunc(maps.Values(d.blocks), func(a, b Block) int {
+		return cmp.Or(cmp.Compare(a.Module, b.Module), cmp.Compare(a.Version, b.Version))
+	})
+}
+
+// Owner returns the existing local repository that owns a module path: the
+// first by name, or nil.
+func (d *Directory) Owner(path string) *Repo {
+	var owner *Repo
+	for _, r := range d.names {
+		if r.Deleted || !MatchAny(r.Settings.Owns, path) {
+			continue
+		}
+		if owner == nil || r.Name.Compare(owner.Name.s) < 0 {
+			owner = r
+		}
+	}
+	return owner
+}
+
+// counted returns the facts of a site up to its cut-off; none if it is no
+// member.
+func (d *Directory) counted(s Site, facts Contribution) Contribution {
+	m, ok := d.sites[s]
+	switch {
+	case !ok || len(m.Keys) == 0:
+		return nil
+	case m.Left:
+		return facts.Until(m.CutOff)
+	}
+	return facts
+}
+
+// byMembers yields the facts of all members up to their cut-offs, by site name,
+// then in log order.
+func (d *Directory) byMembers(cs Contributions) iter.Seq2[Site, Fact] {
+	return func(yield func(Site, Fact) bool) {
+		for _, c := range cs {
+			for _, f := range d.counted(c.Site, c.Facts) {
+				if !yield(c.Site, f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// byRegistry yields the facts that the registry's homes stated in their
+// tenures, oldest tenure first.
+func (d *Directory) byRegistry(cs Contributions) iter.Seq2[Site, Fact] {
+	return d.byHomes(d.Homes, cs)
+}
+
+// byHomes yields the facts that homes stated in their tenures and before their
+// cut-offs, oldest tenure first.
+func (d *Directory) byHomes(homes []Tenure, cs Contributions) iter.Seq2[Site, Fact] {
+	return func(yield func(Site, Fact) bool) {
+		for site, f := range tenured(homes, cs) {
+			if m, ok := d.sites[site]; !ok || m.Left && f.Mark.Compare(m.CutOff) > 0 {
+				continue
+			}
+			if !yield(site, f) {
+				return
+			}
+		}
+	}
+}
+
+// tenured yields the facts that lie in a tenure, oldest tenure first.
+func tenured(homes []Tenure, cs Contributions) iter.Seq2[Site, Fact] {
+	return func(yield func(Site, Fact) bool) {
+		for _, t := range homes {
+			for _, f := range cs.Of(t.Site) {
+				if t.Holds(f.Mark) && !yield(t.Site, f) {
+					return
+				}
+			}
+		}
+	}
+}

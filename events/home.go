@@ -1,0 +1,154 @@
+package events
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Tenure is a range of one site's log during which the site was home for a
+// name: the entries after After, up to and including Until. It is what gives
+// facts of that site their right.
+type Tenure struct {
+	Site  Site `json:"site"`
+	After Mark `json:"after"`
+	Until Mark `json:"until,omitzero"` // zero: it still is
+	// Forced says that the end was not the home's own decision: what it wrote
+	// after Until was written in good faith and awaits the next home.
+	Forced bool `json:"forced,omitempty"`
+}
+
+// Holds reports whether an entry of the tenure's site lies within it.
+func (t Tenure) Holds(m Mark) bool {
+	return m.Compare(t.After) > 0 && (t.Until.IsZero() || m.Compare(t.Until) <= 0)
+}
+
+var endOfLog = Mark{math.MaxUint32, math.MaxUint64}
+
+// end returns the last mark of the tenure, endOfLog if it is open.
+func (t Tenure) end() Mark {
+	if t.Until.IsZero() {
+		return endOfLog
+	}
+	return t.Until
+}
+
+// maxTenures bounds how often a name changes its home.
+const maxTenures = 256
+
+// HomeCeded ends the tenure of the home that states it and names the next home,
+// which decides only once it has applied this.
+type HomeCeded struct {
+	always
+	Repo   RepoID `json:"repo,omitzero"` // none: the registry itself
+	Tenure int    `json:"tenure"`        // which one ends here, counted from 0
+	To     Site   `json:"to"`
+	After  Mark   `json:"after"` // place in To's log that the old home had applied
+	Actor  string `json:"actor,omitempty"`
+}
+
+// HomeForced ends the tenure of a home that is lost, at a named place of its
+// log. Decided by the registry's home; for the registry itself by an operator
+// with the recovery key, at any site.
+type HomeForced struct {
+	always
+	Repo      RepoID `json:"repo,omitzero"` // none: the registry itself
+	Tenure    int    `json:"tenure"`        // which one ends, counted from 0
+	At        Mark   `json:"at"`            // last entry of the lost home that counts
+	To        Site   `json:"to"`
+	After     Mark   `json:"after"` // place in To's log where its tenure begins
+	Signature []byte `json:"signature,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Actor     string `json:"actor,omitempty"`
+}
+
+// Type returns "home.ceded".
+func (HomeCeded) Type() Type { return "home.ceded" }
+
+// Type returns "home.forced".
+func (HomeForced) Type() Type { return "home.forced" }
+
+// Key returns the record of the repository, or of the registry.
+func (b HomeCeded) Key(EventID) Key { return keyOfHome(b.Repo) }
+
+// Key returns the record of the repository, or of the registry.
+func (b HomeForced) Key(EventID) Key { return keyOfHome(b.Repo) }
+
+func keyOfHome(id RepoID) Key {
+	if id.IsZero() {
+		return KeyRegistry()
+	}
+	return KeyRepo(id)
+}
+
+func (b HomeCeded) check() error { return checkMove(b.Tenure, b.To, b.Actor) }
+
+func (b HomeForced) check() error {
+	if b.At.IsZero() {
+		return errors.New("no place in the lost home's log")
+	}
+	return errors.Join(checkMove(b.Tenure, b.To, b.Actor), checkText("reason", b.Reason))
+}
+
+func checkMove(tenure int, to Site, actor string) error {
+	if tenure < 0 || tenure >= maxTenures-1 {
+		return fmt.Errorf("tenure %d is not between 0 and %d", tenure, maxTenures-2)
+	}
+	return errors.Join(checkSite(to), checkText("actor", actor))
+}
+
+// ForcedText returns what the recovery key signs to force a new home of the
+// registry.
+func ForcedText(registry Digest, b HomeForced) []byte {
+	return fmt.Appendf(nil, "registry-node home.forced 1\n%v\n%d\n%v\n%v\n%v\n", registry, b.Tenure, b.At, b.To, b.After)
+}
+
+// homes walks the tenures of a name from its first home on. ceded gives the
+// facts of a site about the name, forced tells which forced move, if any, ends
+// the tenure with number n. A forced move beats the home's own word, so that a
+// home that was given up can't hand its right to a third.
+func homes(first Site, ceded func(Site) Contribution, forced func(n int) (HomeForced, bool)) []Tenure {
+	ts := []Tenure{{Site: first}}
+	for len(ts) < maxTenures {
+		n := len(ts) - 1
+		last := &ts[n]
+		if f, ok := forced(n); ok {
+			last.Until, last.Forced = f.At, true
+			ts = append(ts, Tenure{Site: f.To, After: f.After})
+			continue
+		}
+		c, at, ok := findCeded(ceded(last.Site), n, *last)
+		if !ok {
+			return ts
+		}
+		last.Until = at
+		ts = append(ts, Tenure{Site: c.To, After: c.After})
+	}
+	return ts
+}
+
+func findCeded(facts Contribution, n int, t Tenure) (HomeCeded, Mark, bool) {
+	for _, f := range facts {
+		if c, ok := f.Body.(HomeCeded); ok && c.Tenure == n && t.Holds(f.Mark) {
+			return c, f.Mark, true
+		}
+	}
+	return HomeCeded{}, Mark{}, false
+}
+
+// recovered returns the forced move of the registry's tenure n that the
+// recovery key signed. Of several the one that the first site by name states
+// first counts, so that all sites choose alike.
+func recovered(registry Digest, recovery PublicKey, cs Contributions, n int) (HomeForced, bool) {
+	for _, c := range cs {
+		for _, f := range c.Facts {
+			b, ok := f.Body.(HomeForced)
+			if ok && b.Tenure == n && len(recovery) == ed25519.PublicKeySize &&
+				ed25519.Verify(ed25519.PublicKey(recovery), ForcedText(registry, b), b.Signature) {
+				return b, true
+			}
+		}
+	}
+	return HomeForced{}, false
+}

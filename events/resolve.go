@@ -1,0 +1,283 @@
+package events
+
+import (
+	"iter"
+	"slices"
+	"time"
+)
+
+// Status says what a reader may be told about a version.
+type Status int
+
+// The states of a version.
+const (
+	// Absent: no log says that the version is there. In a local repository it
+	// does not exist; in a remote one the upstream may have it.
+	Absent Status = iota
+	// Held: Version.Content holds.
+	Held
+	// Hidden: deleted. The name stays burnt.
+	Hidden
+	// Conflicted: sites filled it with different content, and nobody has
+	// settled which is right. Version.Contents has all of them.
+	Conflicted
+	// Undecided: a former home published it after a forced end of its tenure,
+	// and the new home has not decided about it yet.
+	Undecided
+)
+
+func (s Status) String() string {
+	return [...]string{"absent", "held", "hidden", "conflicted", "undecided"}[s]
+}
+
+// Source says where content comes from: the event and its time.
+type Source struct {
+	Event EventID
+	Time  time.Time
+	Actor string
+	// Upstream is where a fill came from, empty for a publish.
+	Upstream string
+}
+
+// Held content of a version, joined from all facts that state it.
+type HeldContent struct {
+	Content
+	// Zips are the addresses of the zip, one per byte form, by first site.
+	Zips  []Blob
+	First Source // of the parts, the first by site name and log order
+}
+
+// Version is what a reader sees of a module version in a repository.
+type Version struct {
+	Status   Status
+	Contents []HeldContent // one if Held or Hidden; several if Conflicted
+	// Rejected are contents that a home published although the version had
+	// another one already: evidence, never served.
+	Rejected []Source
+	// Seen is the earliest time at which each site stated something about the
+	// version, by site.
+	Seen []SeenAt
+}
+
+// SeenAt is when a site first stated something about a version, by its clock.
+type SeenAt struct {
+	Site Site
+	Time time.Time
+}
+
+// Content returns the one content of a version that is Held.
+func (v *Version) Content() HeldContent { return v.Contents[0] }
+
+// FirstSeen returns the earliest time at which any site saw the version.
+func (v *Version) FirstSeen() time.Time {
+	var t time.Time
+	for _, s := range v.Seen {
+		if t.IsZero() || s.Time.Before(t) {
+			t = s.Time
+		}
+	}
+	return t
+}
+
+// ResolveVersion resolves the record of one version in repository r.
+func (d *Directory) ResolveVersion(r *Repo, cs Contributions) Version {
+	var v Version
+	if r.Kind == Local {
+		d.resolvePublished(&v, r, cs)
+	} else {
+		d.resolveFilled(&v, cs)
+	}
+	for _, f := range d.byHomes(r.Homes, cs) {
+		if _, ok := f.Body.(VersionHidden); ok {
+			v.Status = Hidden
+		}
+	}
+	for site, f := range d.byMembers(cs) {
+		if n := len(v.Seen); n == 0 || v.Seen[n-1].Site != site {
+			v.Seen = append(v.Seen, SeenAt{site, f.Time})
+		}
+	}
+	return v
+}
+
+// resolvePublished takes the first content that a home published in its tenure.
+func (d *Directory) resolvePublished(v *Version, r *Repo, cs Contributions) {
+	for site, f := range d.byHomes(r.Homes, cs) {
+		b, ok := f.Body.(VersionPublished)
+		if !ok {
+			continue
+		}
+		src := sourceOf(site, f, b.Actor, "")
+		if v.Status == Absent {
+			v.Status = Held
+			v.Contents = []HeldContent{{b.Content, []Blob{b.Zip}, src}}
+		} else if c := v.Contents[0]; c.ModH1 != b.ModH1 || c.ZipH1 != b.ZipH1 {
+			v.Rejected = append(v.Rejected, src)
+		}
+	}
+	if v.Status == Absent && d.publishedLate(r, cs) {
+		v.Status = Undecided
+	}
+}
+
+// publishedLate reports whether a home that was given up published after the
+// place at which its tenure was ended.
+func (d *Directory) publishedLate(r *Repo, cs Contributions) bool {
+	for _, t := range r.Homes {
+		if !t.Forced {
+			continue
+		}
+		for _, f := range d.counted(t.Site, cs.Of(t.Site)) {
+			if _, ok := f.Body.(VersionPublished); ok && f.Mark.Compare(t.Until) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// resolveFilled joins the fills of all members into contents, one per identity.
+// A part that fits several contents (a go.mod alone) goes to all of them.
+func (d *Directory) resolveFilled(v *Version, cs Contributions) {
+	for site, f := range d.byMembers(cs) {
+		if b, ok := f.Body.(VersionFilled); ok && b.HasZip() {
+			addContent(v, site, f, b)
+		}
+	}
+	for site, f := range d.byMembers(cs) {
+		b, ok := f.Body.(VersionFilled)
+		if !ok || !b.HasMod() {
+			continue
+		}
+		joined := false
+		for i := range v.Contents {
+			if v.Contents[i].ModH1 == b.ModH1 {
+				v.Contents[i].join(site, f, b)
+				joined = true
+			}
+		}
+		if !joined {
+			addContent(v, site, f, b)
+		}
+	}
+	if s, ok := d.settled(cs); ok {
+		v.Contents = slices.DeleteFunc(v.Contents, func(c HeldContent) bool {
+			return c.ModH1 != s.ModH1 || !s.ZipH1.IsZero() && c.HasZip() && c.ZipH1 != s.ZipH1
+		})
+	}
+	switch len(v.Contents) {
+	case 0:
+	case 1:
+		v.Status = Held
+	default:
+		v.Status = Conflicted
+	}
+}
+
+func addContent(v *Version, site Site, f Fact, b VersionFilled) {
+	i := slices.IndexFunc(v.Contents, func(c HeldContent) bool {
+		return c.ModH1 == b.ModH1 && c.ZipH1 == b.ZipH1
+	})
+	if i < 0 {
+		i = len(v.Contents)
+		v.Contents = append(v.Contents, HeldContent{
+			Content: Content{ModH1: b.ModH1, ZipH1: b.ZipH1, Sumdb: b.Sumdb},
+			First:   sourceOf(site, f, "", b.Upstream),
+		})
+	}
+	v.Contents[i].join(site, f, b)
+}
+
+// join adds what b states to the content: the info and go.mod of the first site
+// by name, the zip of the first and the other addresses behind it.
+func (c *HeldContent) join(site Site, f Fact, b VersionFilled) {
+	if src := sourceOf(site, f, "", b.Upstream); src.Event.Compare(c.First.Event) < 0 {
+		c.First = src
+	}
+	if b.HasMod() && !c.HasMod() {
+		c.Info, c.Mod, c.ModBlob = b.Info, b.Mod, b.ModBlob
+	}
+	if b.HasZip() && b.ZipH1 == c.ZipH1 && !slices.Contains(c.Zips, b.Zip) {
+		if len(c.Zips) == 0 {
+			c.Zip = b.Zip
+		}
+		c.Zips = append(c.Zips, b.Zip)
+	}
+}
+
+func (d *Directory) settled(cs Contributions) (last VersionSettled, ok bool) {
+	for _, f := range d.byRegistry(cs) {
+		if b, is := f.Body.(VersionSettled); is {
+			last, ok = b, true
+		}
+	}
+	return last, ok
+}
+
+func sourceOf(site Site, f Fact, actor, upstream string) Source {
+	return Source{EventID{site, f.Mark, f.Index}, f.Time, actor, upstream}
+}
+
+// ResolveSeen resolves the record of the versions that upstreams showed of a
+// module: each version with the earliest time any member saw it, unsorted.
+func (d *Directory) ResolveSeen(cs Contributions) map[string]time.Time {
+	all := map[string]time.Time{}
+	for _, c := range cs {
+		for v, t := range firstTimes(d.counted(c.Site, c.Facts)) {
+			if old, ok := all[v]; !ok || t.Before(old) {
+				all[v] = t
+			}
+		}
+	}
+	return all
+}
+
+// Identity is what the registry says of a user, group, rule or token.
+type Identity struct {
+	Body    Body // the last statement: UserChanged, GroupChanged, …, TokenIssued
+	Time    time.Time
+	Deleted bool // or, of a token, revoked
+}
+
+// ResolveIdentity resolves the record of a user, group, rule or token; ok is
+// false if the registry's homes never made it. A revocation of a token counts
+// from any member and for ever.
+func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
+	for _, f := range d.byRegistry(cs) {
+		switch f.Body.(type) {
+		case UserDeleted, GroupDeleted, PermissionDeleted:
+			id.Deleted = true
+		case UserChanged:
+			if ok && !id.Deleted { // what does not exist is created, not changed
+				id = Identity{Body: f.Body, Time: f.Time}
+			}
+		case TokenIssued:
+			if !ok {
+				id, ok = Identity{Body: f.Body, Time: f.Time}, true
+			}
+		case UserCreated, GroupChanged, PermissionChanged:
+			id, ok = Identity{Body: f.Body, Time: f.Time}, true
+		}
+	}
+	if !ok {
+		return Identity{}, false
+	}
+	for _, f := range d.byMembers(cs) {
+		if _, is := f.Body.(TokenRevoked); is {
+			id.Deleted = true
+		}
+	}
+	return id, true
+}
+
+// CutsOff yields the members whose logs end early, with the last mark that
+// counts, by name.
+func (d *Directory) CutsOff() iter.Seq2[Site, Mark] {
+	return func(yield func(Site, Mark) bool) {
+		for _, m := range d.Sites() {
+			if m.Left && !yield(m.Name, m.CutOff) {
+				return
+			}
+		}
+	}
+}
