@@ -3,8 +3,10 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -23,10 +25,26 @@ type Fact struct {
 // log prefixes give equal bytes.
 type Contribution []Fact
 
-// maxFacts bounds a contribution, so that a hostile log can't make one record
+// A contribution is bounded, so that a hostile log can't make a record
 // unreadable. Honest sites stay far below: they append only what says something
-// new. What is beyond it is dropped, the same at every site.
-const maxFacts = 4096
+// new. What comes when it is full is dropped, the same at every site.
+const (
+	maxFacts     = 4096
+	maxFactBytes = 8 << 20 // of data
+)
+
+// Full reports whether c takes no more facts. Who is about to append an event to
+// its own log asks first, since the event would have no effect.
+func (c Contribution) Full() bool {
+	if len(c) >= maxFacts {
+		return true
+	}
+	size := 0
+	for _, f := range c {
+		size += len(f.Data)
+	}
+	return size >= maxFactBytes
+}
 
 // Apply returns the contribution that ev leaves of its site to its record, where
 // prev is what was there. It consults nothing but its arguments. An event that
@@ -37,19 +55,19 @@ func Apply(prev Contribution, ev Event) (next Contribution, changed bool, err er
 	if ev.Body == nil {
 		return prev, false, fmt.Errorf("event %v is of type %q, which this version doesn't know; upgrade this node", ev.ID, ev.Type)
 	}
-	if n := len(prev); n > 0 && !prev[n-1].before(ev.ID) {
+	if n := len(prev); n > 0 && !prev[n-1].before(ev.ID.Mark, ev.ID.Index) {
 		return prev, false, nil // seen before
 	}
-	if len(prev) >= maxFacts || !ev.Body.adds(prev) {
+	if prev.Full() || !ev.Body.adds(prev) {
 		return prev, false, nil
 	}
 	f := Fact{Mark: ev.ID.Mark, Index: ev.ID.Index, Time: ev.Time, Data: ev.Data, Body: ev.Body}
 	return append(slices.Clip(prev), f), true, nil
 }
 
-func (f Fact) before(id EventID) bool {
-	c := f.Mark.Compare(id.Mark)
-	return c < 0 || c == 0 && f.Index < id.Index
+func (f Fact) before(m Mark, index int) bool {
+	c := f.Mark.Compare(m)
+	return c < 0 || c == 0 && f.Index < index
 }
 
 // Until returns the facts up to and including the entry at m: what the
@@ -63,57 +81,88 @@ func (c Contribution) Until(m Mark) Contribution {
 	return c
 }
 
-type wireFact struct {
-	At    Mark            `json:"at"`
-	Index int             `json:"i,omitempty"`
-	Time  time.Time       `json:"time"`
-	Type  Type            `json:"type"`
-	Data  json.RawMessage `json:"data"`
-}
-
 // Encode returns the stored form of c, a JSON array of facts. The data of each
 // is kept as it stands in the log.
 func (c Contribution) Encode() []byte {
-	var b bytes.Buffer
-	b.WriteByte('[')
+	size := 2
+	for _, f := range c {
+		size += len(f.Data) + 128 // what stands around it is at most 127 bytes
+	}
+	b := append(make([]byte, 0, size), '[')
 	for i, f := range c {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		fmt.Fprintf(&b, `{"at":"%s",`, f.Mark)
-		if f.Index > 0 {
-			fmt.Fprintf(&b, `"i":%d,`, f.Index)
-		}
-		fmt.Fprintf(&b, `"time":"%s","type":"%s","data":`, f.Time.Format(time.RFC3339Nano), f.Body.Type())
-		b.Write(f.Data)
-		b.WriteByte('}')
+		b = f.append(b)
 	}
-	b.WriteByte(']')
-	return b.Bytes()
+	return append(b, ']')
+}
+
+func (f Fact) append(b []byte) []byte {
+	b = f.Mark.append(append(b, `{"at":"`...))
+	b = append(b, '"')
+	if f.Index > 0 {
+		b = strconv.AppendInt(append(b, `,"i":`...), int64(f.Index), 10)
+	}
+	b = f.Time.AppendFormat(append(b, `,"time":"`...), timeLayout)
+	b = append(append(b, `","type":"`...), f.Body.Type()...)
+	b = append(append(b, `","data":`...), f.Data...)
+	return append(b, '}')
 }
 
 // DecodeContribution is the inverse of Encode. No bytes are the zero
-// contribution. It fails for bytes that Encode didn't write.
+// contribution. It fails for bytes that Encode didn't write. The facts' data lie
+// in b.
 func DecodeContribution(b []byte) (Contribution, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	var ws []wireFact
-	if err := json.Unmarshal(b, &ws); err != nil {
+	var c Contribution
+	err := scan(b, func(s *scanner) error {
+		return s.array(func() error {
+			f, err := readFact(s)
+			if n := len(c); err == nil && n > 0 && !c[n-1].before(f.Mark, f.Index) {
+				err = errors.New("a fact is not later than the one before it")
+			}
+			c = append(c, f)
+			return err
+		})
+	})
+	if err == nil && !bytes.Equal(c.Encode(), b) {
+		err = errors.New("not in its one form")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("contribution: %w", err)
 	}
-	c := make(Contribution, 0, len(ws))
-	for _, w := range ws {
-		body, err := decodeBody(w.Type, w.Data)
-		if err == nil && body == nil {
-			err = fmt.Errorf("fact of unknown type %q", w.Type)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("contribution: %w", err)
-		}
-		c = append(c, Fact{Mark: w.At, Index: w.Index, Time: w.Time, Data: w.Data, Body: body})
-	}
 	return c, nil
+}
+
+func readFact(s *scanner) (Fact, error) {
+	var f Fact
+	var typ Type
+	err := s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "at":
+			return s.into(&f.Mark)
+		case "i":
+			return integer(s, &f.Index)
+		case "time":
+			return readTime(s, &f.Time)
+		case "type":
+			return s.str((*string)(&typ))
+		case "data":
+			f.Data, err = s.raw()
+			return err
+		}
+		return fmt.Errorf("a fact has no %q", key)
+	})
+	if err != nil {
+		return Fact{}, err
+	}
+	if f.Body, err = decodeBody(typ, f.Data); err == nil && f.Body == nil {
+		err = fmt.Errorf("fact of unknown type %q", typ)
+	}
+	return f, err
 }
 
 // SiteContribution is one site's contribution to a record.

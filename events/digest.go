@@ -22,12 +22,15 @@ func DigestOf(b []byte) Digest { return sha256.Sum256(b) }
 // ParseDigest parses the text form of a digest. The empty text is an error.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	hexa, ok := strings.CutPrefix(s, digestPrefix)
-	if !ok || len(hexa) != 2*len(d) || strings.ToLower(hexa) != hexa {
+	digits, ok := strings.CutPrefix(s, digestPrefix)
+	if !ok || len(digits) != 2*len(d) || strings.ToLower(digits) != digits {
 		return Digest{}, fmt.Errorf("digest %q is not sha256: and 64 lower-case hex digits", s)
 	}
-	if _, err := hex.Decode(d[:], []byte(hexa)); err != nil {
+	if _, err := hex.Decode(d[:], []byte(digits)); err != nil {
 		return Digest{}, fmt.Errorf("digest %q: %w", s, err)
+	}
+	if d.IsZero() {
+		return Digest{}, fmt.Errorf("digest %q is the digest of nothing known", s)
 	}
 	return d, nil
 }
@@ -80,12 +83,22 @@ func ParseH1(s string) (H1, error) {
 	if !ok {
 		return H1{}, fmt.Errorf("hash %q does not start with h1:", s)
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(enc)
-	if err != nil || len(b) != len(h) || strings.ContainsAny(enc, "\r\n") {
+	b, err := decodeBase64([]byte(enc))
+	if err != nil || len(b) != len(h) {
 		return H1{}, fmt.Errorf("hash %q is not h1: and the base64 of 32 bytes", s)
 	}
 	copy(h[:], b)
+	if h.IsZero() {
+		return H1{}, fmt.Errorf("hash %q is the hash of nothing known", s)
+	}
 	return h, nil
+}
+
+// HashMod returns the dirhash of a go.mod file, as go.sum has it in the line
+// that ends in /go.mod.
+func HashMod(mod []byte) H1 {
+	line := DigestOf(mod).Hex() + "  go.mod\n"
+	return sha256.Sum256([]byte(line))
 }
 
 // IsZero reports whether the hash is not known.

@@ -329,6 +329,13 @@ func (d *Directory) Owner(path string) *Repo {
 	return owner
 }
 
+// counts reports whether an entry of a site counts: it is a member and the entry
+// is not behind its cut-off.
+func (d *Directory) counts(s Site, m Mark) bool {
+	member, ok := d.sites[s]
+	return ok && len(member.Keys) > 0 && (!member.Left || m.Compare(member.CutOff) <= 0)
+}
+
 // counted returns the facts of a site up to its cut-off; none if it is no
 // member.
 func (d *Directory) counted(s Site, facts Contribution) Contribution {
@@ -367,10 +374,7 @@ func (d *Directory) byRegistry(cs Contributions) iter.Seq2[Site, Fact] {
 func (d *Directory) byHomes(homes []Tenure, cs Contributions) iter.Seq2[Site, Fact] {
 	return func(yield func(Site, Fact) bool) {
 		for site, f := range tenured(homes, cs) {
-			if m, ok := d.sites[site]; !ok || m.Left && f.Mark.Compare(m.CutOff) > 0 {
-				continue
-			}
-			if !yield(site, f) {
+			if d.counts(site, f.Mark) && !yield(site, f) {
 				return
 			}
 		}

@@ -18,6 +18,10 @@ const (
 	entryVersion   = 1
 	maxEntryEvents = 4096
 	maxEpoch       = 1<<32 - 1
+	maxSeq         = maxNumber
+
+	// timeLayout is the one form of an entry's time: UTC, to the millisecond.
+	timeLayout = "2006-01-02T15:04:05.000Z"
 )
 
 // Entry is the unit of a log: the events that one site appended together. An
@@ -36,60 +40,40 @@ type Draft struct {
 	Registry Digest
 	Site     Site
 	Mark     Mark
-	Time     time.Time // kept to the millisecond, in UTC
+	Time     time.Time // kept down to the millisecond, in UTC
 	// Prev is the SHA-256 of the previous entry's bytes; for a site's first
 	// entry that of its joining event, for the first site the registry's id.
 	Prev   Digest
 	Bodies []Body
 }
 
-// wireEntry is the stored form. The order of its fields is the order in the
-// log; sig is last, so that it signs all bytes before it.
-type wireEntry struct {
-	V        int         `json:"v"`
-	Registry Digest      `json:"registry"`
-	Site     Site        `json:"site"`
-	Epoch    uint32      `json:"epoch"`
-	Seq      uint64      `json:"seq"`
-	Time     time.Time   `json:"time"`
-	Prev     Digest      `json:"prev"`
-	Events   []wireEvent `json:"events"`
-	Sig      []byte      `json:"sig,omitempty"`
-}
-
-type wireEvent struct {
-	Type Type            `json:"type"`
-	Data json.RawMessage `json:"data"`
-}
-
 // ErrTooLarge is the error of Seal for a draft whose entry would exceed
 // MaxEntry or hold too many events.
 var ErrTooLarge = errors.New("entry is too large")
 
-// Seal encodes and signs the draft. It fails if a body is not well-formed, and
-// with ErrTooLarge.
+// Seal encodes and signs the draft. It fails if a field or a body is not
+// well-formed, and with ErrTooLarge.
 func (d Draft) Seal(key ed25519.PrivateKey) (Entry, error) {
-	w := wireEntry{
-		V: entryVersion, Registry: d.Registry, Site: d.Site, Epoch: d.Mark.Epoch, Seq: d.Mark.Seq,
-		Time: d.Time.UTC().Truncate(time.Millisecond), Prev: d.Prev,
-	}
 	if len(d.Bodies) > maxEntryEvents {
 		return Entry{}, fmt.Errorf("%d events: %w", len(d.Bodies), ErrTooLarge)
 	}
-	for _, b := range d.Bodies {
+	// The order of the fields is the order in every log. sig is last, so that it
+	// signs all bytes before it.
+	raw := fmt.Appendf(nil, `{"v":%d,"registry":"%v","site":"%v","epoch":%d,"seq":%d,"time":"%s","prev":"%v","events":[`,
+		entryVersion, d.Registry, d.Site, d.Mark.Epoch, d.Mark.Seq, d.Time.UTC().Format(timeLayout), d.Prev)
+	for i, b := range d.Bodies {
 		data, err := EncodeBody(b)
 		if err != nil {
 			return Entry{}, err
 		}
-		w.Events = append(w.Events, wireEvent{b.Type(), data})
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		raw = fmt.Appendf(raw, `{"type":"%s","data":%s}`, b.Type(), data)
 	}
-	raw, err := encodeJSON(w)
-	if err != nil {
-		return Entry{}, fmt.Errorf("encode entry: %w", err)
-	}
-	raw = raw[:len(raw)-1] // the closing brace comes after the signature
-	raw = append(raw, sigKey...)
-	raw = base64.StdEncoding.AppendEncode(raw, ed25519.Sign(key, raw[:len(raw)-len(sigKey)]))
+	raw = append(raw, ']')
+	sig := ed25519.Sign(key, raw)
+	raw = base64.StdEncoding.AppendEncode(append(raw, sigKey...), sig)
 	raw = append(raw, sigEnd...)
 	if len(raw) > MaxEntry {
 		return Entry{}, fmt.Errorf("%d bytes: %w", len(raw), ErrTooLarge)
@@ -129,74 +113,126 @@ func splitSig(raw []byte) (signed, sig []byte, err error) {
 	if n <= 0 || string(raw[n:n+len(sigKey)]) != sigKey || !bytes.HasSuffix(raw, []byte(sigEnd)) {
 		return nil, nil, errors.New("does not end in a signature")
 	}
-	sig, err = base64.StdEncoding.Strict().DecodeString(string(raw[n+len(sigKey) : n+len(sigKey)+sigLen]))
+	sig, err = decodeBase64(raw[n+len(sigKey) : n+len(sigKey)+sigLen])
 	if err != nil || len(sig) != ed25519.SignatureSize {
 		return nil, nil, errors.New("signature is not the base64 of 64 bytes")
 	}
 	return raw[:n], sig, nil
 }
 
-// DecodeEntry decodes the stored bytes of an entry, strictly: repeated, unknown
-// in case or mixed-case keys, invalid UTF-8, trailing bytes and data that is not
-// well-formed for its type are errors. It does not verify the signature: that
-// takes the site's key, see Verify. The Entry keeps raw.
+// DecodeEntry decodes the stored bytes of an entry, strictly: what is not in
+// the form that logs hold (see scanner) and data that is not well-formed for its
+// type are errors. It does not verify the signature: that takes the site's key,
+// see Verify. The Entry keeps raw, and its events' data lie in there.
 func DecodeEntry(raw []byte) (Entry, error) {
 	if len(raw) > MaxEntry {
 		return Entry{}, fmt.Errorf("entry of %d bytes: %w", len(raw), ErrTooLarge)
 	}
-	if err := checkStrict(raw); err != nil {
+	e := Entry{Raw: raw}
+	if err := scan(raw, e.read); err != nil {
 		return Entry{}, fmt.Errorf("entry: %w", err)
 	}
 	if _, _, err := splitSig(raw); err != nil {
 		return Entry{}, fmt.Errorf("entry: %w", err)
 	}
-	var w wireEntry
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return Entry{}, fmt.Errorf("entry: %w", err)
+	if err := e.check(); err != nil {
+		return Entry{}, fmt.Errorf("entry %v: %w", e.Position, err)
 	}
-	if err := w.check(); err != nil {
-		return Entry{}, fmt.Errorf("entry %s/%d/%d: %w", w.Site, w.Epoch, w.Seq, err)
-	}
-	e := Entry{
-		Registry: w.Registry,
-		Position: Position{w.Site, Mark{w.Epoch, w.Seq}, DigestOf(raw)},
-		Time:     w.Time.UTC(),
-		Prev:     w.Prev,
-		Raw:      raw,
-	}
-	for i, we := range w.Events {
-		b, err := decodeBody(we.Type, we.Data)
-		if err != nil {
+	e.Position.Hash = DigestOf(raw)
+	for i := range e.Events {
+		ev := &e.Events[i]
+		ev.ID, ev.Time = EventID{e.Position.Site, e.Position.Mark, i}, e.Time
+		var err error
+		if ev.Body, err = decodeBody(ev.Type, ev.Data); err != nil {
 			return Entry{}, fmt.Errorf("entry %v, event %d: %w", e.Position, i, err)
 		}
-		id := EventID{w.Site, e.Position.Mark, i}
-		e.Events = append(e.Events, Event{ID: id, Time: e.Time, Type: we.Type, Data: we.Data, Body: b})
 	}
 	return e, nil
 }
 
-func (w *wireEntry) check() error {
-	switch {
-	case w.V != entryVersion:
-		return fmt.Errorf("entry format %d is not known to this version; upgrade this node", w.V)
-	case w.Registry.IsZero():
-		return errors.New("no registry")
-	case w.Site.IsZero():
-		return errors.New("no site")
-	case w.Epoch == 0 || w.Seq == 0:
-		return errors.New("epoch and seq start at 1")
-	case w.Prev.IsZero():
-		return errors.New("no hash of the entry before")
-	case w.Time.IsZero() || w.Time.Location() != time.UTC || !w.Time.Truncate(time.Millisecond).Equal(w.Time):
-		return errors.New("time is not in UTC to the millisecond")
-	case len(w.Events) == 0 || len(w.Events) > maxEntryEvents:
-		return fmt.Errorf("%d events, want 1 to %d", len(w.Events), maxEntryEvents)
+// read reads the fields of an entry and passes over those it doesn't know. The
+// signature is for splitSig.
+func (e *Entry) read(s *scanner) error {
+	version := 0
+	err := s.object(func(key []byte) error {
+		switch string(key) {
+		case "v":
+			return integer(s, &version)
+		case "registry":
+			return s.into(&e.Registry)
+		case "site":
+			return s.into(&e.Position.Site)
+		case "epoch":
+			return integer(s, &e.Position.Mark.Epoch)
+		case "seq":
+			return integer(s, &e.Position.Mark.Seq)
+		case "time":
+			return readTime(s, &e.Time)
+		case "prev":
+			return s.into(&e.Prev)
+		case "events":
+			return s.array(func() error { return e.readEvent(s) })
+		}
+		return s.skip()
+	})
+	if err == nil && version != entryVersion {
+		return fmt.Errorf("entry format %d is not known to this version; upgrade this node", version)
 	}
-	for i, e := range w.Events {
-		if err := checkType(e.Type); err != nil {
+	return err
+}
+
+func (e *Entry) readEvent(s *scanner) error {
+	if len(e.Events) == maxEntryEvents {
+		return fmt.Errorf("more than %d events", maxEntryEvents)
+	}
+	var ev Event
+	err := s.object(func(key []byte) (err error) {
+		switch string(key) {
+		case "type":
+			return s.str((*string)(&ev.Type))
+		case "data":
+			ev.Data, err = s.raw()
+			return err
+		}
+		return s.skip()
+	})
+	e.Events = append(e.Events, ev)
+	return err
+}
+
+// readTime reads a time of the one form that logs have.
+func readTime(s *scanner, t *time.Time) error {
+	text, err := s.text()
+	if err != nil {
+		return err
+	}
+	*t, err = time.Parse(timeLayout, string(text))
+	if err != nil || string(t.AppendFormat(nil, timeLayout)) != string(text) {
+		return fmt.Errorf("time %q is not of the form %s", text, timeLayout)
+	}
+	return nil
+}
+
+func (e *Entry) check() error {
+	switch {
+	case e.Registry.IsZero():
+		return errors.New("no registry")
+	case e.Position.Site.IsZero():
+		return errors.New("no site")
+	case e.Position.Mark.Epoch == 0 || e.Position.Mark.Seq == 0:
+		return errors.New("epoch and seq start at 1")
+	case e.Prev.IsZero():
+		return errors.New("no hash of the entry before")
+	case e.Time.IsZero():
+		return errors.New("no time")
+	case len(e.Events) == 0:
+		return errors.New("no events")
+	}
+	for i, ev := range e.Events {
+		if err := checkType(ev.Type); err != nil {
 			return fmt.Errorf("event %d: %w", i, err)
 		}
-		if len(e.Data) == 0 || e.Data[0] != '{' {
+		if len(ev.Data) == 0 || ev.Data[0] != '{' {
 			return fmt.Errorf("event %d: data is not an object", i)
 		}
 	}
@@ -225,7 +261,7 @@ func (e Entry) Follows(registry Digest, prev Position, prevTime time.Time) error
 		return fmt.Errorf("entry %v is of site %s, not %s", p, p.Site, prev.Site)
 	case p.Mark.Seq != prev.Mark.Seq+1:
 		return fmt.Errorf("entry %v does not follow %v: a gap or a repetition", p, prev)
-	case p.Mark.Epoch < prev.Mark.Epoch || p.Mark.Epoch > max(prev.Mark.Epoch, 1) && p.Mark.Epoch != prev.Mark.Epoch+1:
+	case p.Mark.Epoch != prev.Mark.Epoch && p.Mark.Epoch != prev.Mark.Epoch+1:
 		return fmt.Errorf("entry %v does not follow %v: wrong epoch", p, prev)
 	case e.Prev != prev.Hash:
 		return fmt.Errorf("entry %v does not follow %v: its chain names %v, not %v", p, prev, e.Prev, prev.Hash)

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"math"
 )
 
 // Tenure is a range of one site's log during which the site was home for a
@@ -24,18 +23,13 @@ func (t Tenure) Holds(m Mark) bool {
 	return m.Compare(t.After) > 0 && (t.Until.IsZero() || m.Compare(t.Until) <= 0)
 }
 
-var endOfLog = Mark{math.MaxUint32, math.MaxUint64}
-
-// end returns the last mark of the tenure, endOfLog if it is open.
-func (t Tenure) end() Mark {
-	if t.Until.IsZero() {
-		return endOfLog
-	}
-	return t.Until
-}
-
-// maxTenures bounds how often a name changes its home.
-const maxTenures = 256
+const (
+	// maxTenures bounds how often a name changes its home.
+	maxTenures = 256
+	// maxForced bounds how often one site may force the end of one tenure. One
+	// is what an honest log has; each costs every resolve a signature to verify.
+	maxForced = 4
+)
 
 // HomeCeded ends the tenure of the home that states it and names the next home,
 // which decides only once it has applied this.
@@ -52,13 +46,12 @@ type HomeCeded struct {
 // log. Decided by the registry's home; for the registry itself by an operator
 // with the recovery key, at any site.
 type HomeForced struct {
-	always
 	Repo      RepoID `json:"repo,omitzero"` // none: the registry itself
 	Tenure    int    `json:"tenure"`        // which one ends, counted from 0
 	At        Mark   `json:"at"`            // last entry of the lost home that counts
 	To        Site   `json:"to"`
 	After     Mark   `json:"after"` // place in To's log where its tenure begins
-	Signature []byte `json:"signature,omitempty"`
+	Signature Bytes  `json:"signature,omitempty"`
 	Reason    string `json:"reason,omitempty"`
 	Actor     string `json:"actor,omitempty"`
 }
@@ -91,6 +84,16 @@ func (b HomeForced) check() error {
 	return errors.Join(checkMove(b.Tenure, b.To, b.Actor), checkText("reason", b.Reason))
 }
 
+func (b HomeForced) adds(kept Contribution) bool {
+	n := 0
+	for _, f := range kept {
+		if k, ok := f.Body.(HomeForced); ok && k.Tenure == b.Tenure {
+			n++
+		}
+	}
+	return n < maxForced
+}
+
 func checkMove(tenure int, to Site, actor string) error {
 	if tenure < 0 || tenure >= maxTenures-1 {
 		return fmt.Errorf("tenure %d is not between 0 and %d", tenure, maxTenures-2)
@@ -115,7 +118,7 @@ func homes(first Site, ceded func(Site) Contribution, forced func(n int) (HomeFo
 		last := &ts[n]
 		if f, ok := forced(n); ok {
 			last.Until, last.Forced = f.At, true
-			ts = append(ts, Tenure{Site: f.To, After: f.After})
+			ts = append(ts, Tenure{Site: f.To, After: afterAll(ts, f.To, f.After)})
 			continue
 		}
 		c, at, ok := findCeded(ceded(last.Site), n, *last)
@@ -123,9 +126,20 @@ func homes(first Site, ceded func(Site) Contribution, forced func(n int) (HomeFo
 			return ts
 		}
 		last.Until = at
-		ts = append(ts, Tenure{Site: c.To, After: c.After})
+		ts = append(ts, Tenure{Site: c.To, After: afterAll(ts, c.To, c.After)})
 	}
 	return ts
+}
+
+// afterAll returns m, or if it is later the end of the last tenure in ts that
+// site had: tenures of one site don't overlap, so no fact counts twice.
+func afterAll(ts []Tenure, site Site, m Mark) Mark {
+	for _, t := range ts {
+		if t.Site == site && t.Until.Compare(m) > 0 {
+			m = t.Until
+		}
+	}
+	return m
 }
 
 func findCeded(facts Contribution, n int, t Tenure) (HomeCeded, Mark, bool) {
@@ -139,13 +153,12 @@ func findCeded(facts Contribution, n int, t Tenure) (HomeCeded, Mark, bool) {
 
 // recovered returns the forced move of the registry's tenure n that the
 // recovery key signed. Of several the one that the first site by name states
-// first counts, so that all sites choose alike.
+// first counts, so that all sites choose alike. recovery is well-formed.
 func recovered(registry Digest, recovery PublicKey, cs Contributions, n int) (HomeForced, bool) {
 	for _, c := range cs {
 		for _, f := range c.Facts {
 			b, ok := f.Body.(HomeForced)
-			if ok && b.Tenure == n && len(recovery) == ed25519.PublicKeySize &&
-				ed25519.Verify(ed25519.PublicKey(recovery), ForcedText(registry, b), b.Signature) {
+			if ok && b.Tenure == n && ed25519.Verify(ed25519.PublicKey(recovery), ForcedText(registry, b), b.Signature) {
 				return b, true
 			}
 		}

@@ -45,7 +45,7 @@ type UserDeleted struct {
 type GroupChanged struct {
 	always
 	Name    string   `json:"name"`
-	Members []string `json:"members"` // users
+	Members []string `json:"members,omitempty"` // users
 	Actor   string   `json:"actor,omitempty"`
 }
 
@@ -59,11 +59,11 @@ type GroupDeleted struct {
 // Grant is a rule: these principals may do these actions with these modules in
 // these repositories.
 type Grant struct {
-	Principals []string  `json:"principals"` // "user:NAME", "group:NAME", "anonymous"
-	Repos      []string  `json:"repos"`      // names, * and ? allowed
+	Principals []string  `json:"principals,omitempty"` // "user:NAME", "group:NAME", "anonymous"
+	Repos      []string  `json:"repos,omitempty"`      // names, * and ? allowed
 	Include    []Pattern `json:"include,omitempty"`
 	Exclude    []Pattern `json:"exclude,omitempty"`
-	Actions    []string  `json:"actions"` // read, publish, delete, block, manage
+	Actions    []string  `json:"actions,omitempty"` // read, publish, delete, block, manage
 }
 
 // PermissionChanged makes a rule, or replaces it.
@@ -89,7 +89,7 @@ type TokenIssued struct {
 	Hash        Digest    `json:"hash"` // SHA-256 of the secret
 	Repos       []string  `json:"repos,omitempty"`
 	Actions     []string  `json:"actions,omitempty"`
-	Expires     time.Time `json:"expires,omitzero"`
+	Expires     time.Time `json:"expires,omitzero"` // UTC; zero: never
 	Description string    `json:"description,omitempty"`
 	Actor       string    `json:"actor,omitempty"`
 }
@@ -173,7 +173,7 @@ func (b TokenIssued) check() error {
 	if b.Hash.IsZero() {
 		return errors.New("a token needs the hash of its secret")
 	}
-	return checkIdentity(b.ID, b.Actor, checkUserName(b.User), checkText("description", b.Description),
+	return checkIdentity(b.ID, b.Actor, checkUserName(b.User), checkText("description", b.Description), checkUTC("expires", b.Expires),
 		checkAll("repository", b.Repos, checkRepoGlob), checkAll("action", b.Actions, checkAction))
 }
 

@@ -68,27 +68,41 @@ func (p *Pattern) UnmarshalText(b []byte) error {
 
 // Match reports whether the pattern matches modulePath or its leading elements.
 func (p Pattern) Match(modulePath string) bool {
-	return p.s != "" && matchElems(strings.Split(p.s, "/"), strings.Split(modulePath, "/"))
+	return p.s != "" && matchElems(p.s, modulePath)
 }
 
-func matchElems(pattern, elems []string) bool {
-	for i, pe := range pattern {
-		if pe == "**" {
-			for n := range len(elems) - i + 1 {
-				if matchElems(pattern[i+1:], elems[i+n:]) {
-					return true
-				}
-			}
+// matchElems matches elements between slashes; an empty pattern matches all, an
+// empty text has no elements.
+func matchElems(pattern, elems string) bool {
+	for pattern != "" {
+		var p, elem string
+		p, pattern, _ = strings.Cut(pattern, "/")
+		if p == "**" {
+			return matchTail(pattern, elems)
+		}
+		if elems == "" {
 			return false
 		}
-		if i >= len(elems) {
-			return false
-		}
-		if ok, err := path.Match(pe, elems[i]); err != nil || !ok {
+		elem, elems, _ = strings.Cut(elems, "/")
+		if ok, err := path.Match(p, elem); err != nil || !ok {
 			return false
 		}
 	}
 	return true
+}
+
+// matchTail reports whether the pattern matches from any of the elements on, or
+// after the last.
+func matchTail(pattern, elems string) bool {
+	for {
+		if matchElems(pattern, elems) {
+			return true
+		}
+		if elems == "" {
+			return false
+		}
+		_, elems, _ = strings.Cut(elems, "/")
+	}
 }
 
 // MatchAny reports whether one of the patterns matches modulePath.

@@ -2,14 +2,16 @@ package events
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// Mark is a place in one site's log: the entry with number Seq (1, 2, 3, …) in
-// an epoch. Marks of one site are ordered by epoch, then seq. The zero Mark is
-// the place before the first entry. Its text form is "epoch/seq".
+// Mark is a place in one site's log: the entry with number Seq (1, 2, 3, … up to
+// 2⁵³-1) in an epoch (1, 2, …). Marks of one site are ordered by epoch, then seq.
+// The zero Mark is the place before the first entry. Its text form is
+// "epoch/seq".
 type Mark struct {
 	Epoch uint32
 	Seq   uint64
@@ -23,22 +25,33 @@ func (m Mark) Compare(n Mark) int {
 // IsZero reports whether m is the place before the first entry.
 func (m Mark) IsZero() bool { return m == Mark{} }
 
-func (m Mark) String() string { return fmt.Sprintf("%d/%d", m.Epoch, m.Seq) }
+func (m Mark) String() string { return string(m.append(nil)) }
+
+func (m Mark) append(b []byte) []byte {
+	b = strconv.AppendUint(b, uint64(m.Epoch), 10)
+	return strconv.AppendUint(append(b, '/'), m.Seq, 10)
+}
 
 // MarshalText returns the text form of m.
-func (m Mark) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+func (m Mark) MarshalText() ([]byte, error) { return m.append(nil), nil }
 
 // UnmarshalText parses "epoch/seq", both decimal without leading zeros.
 func (m *Mark) UnmarshalText(b []byte) error {
 	nums, err := parseNumbers(string(b), 2)
+	if err == nil {
+		*m, err = newMark(nums[0], nums[1])
+	}
 	if err != nil {
-		return fmt.Errorf("mark %q: %w", b, err)
+		return fmt.Errorf("mark %q %w", b, err)
 	}
-	if nums[0] > maxEpoch {
-		return fmt.Errorf("mark %q: epoch is too large", b)
-	}
-	*m = Mark{uint32(nums[0]), nums[1]}
 	return nil
+}
+
+func newMark(epoch, seq uint64) (Mark, error) {
+	if epoch > maxEpoch || seq > maxSeq || (epoch == 0) != (seq == 0) {
+		return Mark{}, errors.New("has an epoch or seq that is out of range")
+	}
+	return Mark{uint32(epoch), seq}, nil
 }
 
 // EventID names one event for ever: the entry that carries it and its place in
@@ -53,7 +66,9 @@ func (id EventID) String() string {
 	if id.IsZero() {
 		return ""
 	}
-	return id.Site.String() + "/" + id.Mark.String() + "/" + strconv.Itoa(id.Index)
+	b := append([]byte(id.Site.s), '/')
+	b = append(id.Mark.append(b), '/')
+	return string(strconv.AppendInt(b, int64(id.Index), 10))
 }
 
 // IsZero reports whether id names no event.
@@ -81,7 +96,8 @@ func (id *EventID) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// ParseEventID parses the text form of an event's id.
+// ParseEventID parses the text form of an event's id. The empty text is an
+// error.
 func ParseEventID(s string) (EventID, error) {
 	siteText, rest, _ := strings.Cut(s, "/")
 	site, err := ParseSite(siteText)
@@ -90,12 +106,16 @@ func ParseEventID(s string) (EventID, error) {
 	}
 	nums, err := parseNumbers(rest, 3)
 	if err != nil {
-		return EventID{}, fmt.Errorf("event id %q: %w", s, err)
+		return EventID{}, fmt.Errorf("event id %q %w", s, err)
 	}
-	if nums[0] == 0 || nums[0] > maxEpoch || nums[1] == 0 || nums[2] >= maxEntryEvents {
-		return EventID{}, fmt.Errorf("event id %q: a number is out of range", s)
+	mark, err := newMark(nums[0], nums[1])
+	if err == nil && (mark.IsZero() || nums[2] >= maxEntryEvents) {
+		err = errors.New("has a number that is out of range")
 	}
-	return EventID{site, Mark{uint32(nums[0]), nums[1]}, int(nums[2])}, nil
+	if err != nil {
+		return EventID{}, fmt.Errorf("event id %q %w", s, err)
+	}
+	return EventID{site, mark, int(nums[2])}, nil
 }
 
 // RepoID names a repository for ever: the id of the event that created it. A
@@ -120,20 +140,19 @@ func (p Position) String() string {
 	return p.Site.String() + "/" + p.Mark.String()
 }
 
-// parseNumbers parses n decimal numbers between slashes, each in its one
-// canonical form.
+// parseNumbers parses n decimal numbers between slashes, each in its one plain
+// form.
 func parseNumbers(s string, n int) ([]uint64, error) {
-	parts := strings.Split(s, "/")
-	if len(parts) != n {
-		return nil, fmt.Errorf("want %d numbers between slashes", n)
-	}
-	nums := make([]uint64, n)
-	for i, p := range parts {
+	nums := make([]uint64, 0, 3)
+	for p := range strings.SplitSeq(s, "/") {
 		v, err := strconv.ParseUint(p, 10, 64)
-		if err != nil || strconv.FormatUint(v, 10) != p {
-			return nil, fmt.Errorf("%q is not a plain decimal number", p)
+		if err != nil || p[0] == '0' && p != "0" {
+			return nil, fmt.Errorf("has %q where a plain decimal number is due", p)
 		}
-		nums[i] = v
+		nums = append(nums, v)
+	}
+	if len(nums) != n {
+		return nil, fmt.Errorf("has %d numbers between slashes, not %d", len(nums), n)
 	}
 	return nums, nil
 }

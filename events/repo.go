@@ -3,6 +3,11 @@ package events
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // RepoKind says where the versions of a repository come from.
@@ -75,11 +80,8 @@ func (s RepoSettings) check(kind RepoKind) error {
 	if kind != Remote && (s.Upstream != "" || s.Sumdb != "" || len(s.NoSumdb) > 0) {
 		return errors.New("only a remote repository has an upstream and a checksum database")
 	}
-	if kind == Remote && (s.Upstream == "" || len(s.Upstream) > maxText) {
-		return errors.New("a remote repository needs an upstream")
-	}
-	if kind == Remote && (s.Sumdb == "" || len(s.Sumdb) > maxText) {
-		return errors.New(`a remote repository needs a checksum database, or "off"`)
+	if kind == Remote {
+		return s.checkUpstream()
 	}
 	if kind != Virtual && (len(s.Members) > 0 || !s.Deploy.IsZero()) {
 		return errors.New("only a virtual repository has members")
@@ -88,6 +90,16 @@ func (s RepoSettings) check(kind RepoKind) error {
 		return s.checkMembers()
 	}
 	return nil
+}
+
+func (s RepoSettings) checkUpstream() error {
+	if s.Upstream == "" {
+		return errors.New("a remote repository needs an upstream")
+	}
+	if s.Sumdb == "" {
+		return errors.New(`a remote repository needs a checksum database, or "off"`)
+	}
+	return errors.Join(checkURLs("upstream", s.Upstream), checkURLs("sumdb", s.Sumdb))
 }
 
 func (s RepoSettings) checkMembers() error {
@@ -110,9 +122,41 @@ func (s RepoSettings) checkMembers() error {
 // Check reports why s can't be the settings of a repository of this kind.
 func (s RepoSettings) Check(kind RepoKind) error { return s.check(kind) }
 
+// checkText reports why s can't be a text that people wrote or read.
 func checkText(what, s string) error {
 	if len(s) > maxText {
 		return fmt.Errorf("%s is longer than %d bytes", what, maxText)
+	}
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%s is not valid UTF-8", what)
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return fmt.Errorf("%s has the control character %q", what, r)
+		}
+	}
+	return nil
+}
+
+// checkURLs reports why s can't stand in a log as a list of URLs with commas,
+// bars or spaces between them. The errors don't show s: it may hold a secret.
+func checkURLs(what, s string) error {
+	if err := checkText(what, s); err != nil {
+		return err
+	}
+	for u := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(",| \n\t", r) }) {
+		if parsed, err := url.Parse(u); err == nil && parsed.User != nil {
+			return fmt.Errorf("%s holds credentials, which would stay in the log for ever", what)
+		}
+	}
+	return nil
+}
+
+// checkUTC reports why t can't be a time in an event. One form is one time for
+// all readers, so that what they show doesn't depend on where they are.
+func checkUTC(what string, t time.Time) error {
+	if !t.IsZero() && t.Location() != time.UTC {
+		return fmt.Errorf("%s is not in UTC", what)
 	}
 	return nil
 }

@@ -50,10 +50,13 @@ type HeldContent struct {
 // Version is what a reader sees of a module version in a repository.
 type Version struct {
 	Status   Status
-	Contents []HeldContent // one if Held or Hidden; several if Conflicted
+	Contents []HeldContent // one if Held, several if Conflicted, what there was if Hidden
 	// Rejected are contents that a home published although the version had
 	// another one already: evidence, never served.
 	Rejected []Source
+	// Settled is what the registry's home decided about different fills, or nil.
+	// Only content that fits it is among Contents; there may be none yet.
+	Settled *VersionSettled
 	// Seen is the earliest time at which each site stated something about the
 	// version, by site.
 	Seen []SeenAt
@@ -160,7 +163,8 @@ func (d *Directory) resolveFilled(v *Version, cs Contributions) {
 			addContent(v, site, f, b)
 		}
 	}
-	if s, ok := d.settled(cs); ok {
+	if s := d.settled(cs); s != nil {
+		v.Settled = s
 		v.Contents = slices.DeleteFunc(v.Contents, func(c HeldContent) bool {
 			return c.ModH1 != s.ModH1 || !s.ZipH1.IsZero() && c.HasZip() && c.ZipH1 != s.ZipH1
 		})
@@ -205,13 +209,13 @@ func (c *HeldContent) join(site Site, f Fact, b VersionFilled) {
 	}
 }
 
-func (d *Directory) settled(cs Contributions) (last VersionSettled, ok bool) {
+func (d *Directory) settled(cs Contributions) (last *VersionSettled) {
 	for _, f := range d.byRegistry(cs) {
-		if b, is := f.Body.(VersionSettled); is {
-			last, ok = b, true
+		if b, ok := f.Body.(VersionSettled); ok {
+			last = &b
 		}
 	}
-	return last, ok
+	return last
 }
 
 func sourceOf(site Site, f Fact, actor, upstream string) Source {
@@ -234,8 +238,11 @@ func (d *Directory) ResolveSeen(cs Contributions) map[string]time.Time {
 
 // Identity is what the registry says of a user, group, rule or token.
 type Identity struct {
-	Body    Body // the last statement: UserChanged, GroupChanged, …, TokenIssued
-	Time    time.Time
+	Body Body      // the last statement: UserChanged, GroupChanged, …, TokenIssued
+	Time time.Time // of the last statement
+	// Created is when it came to be, last: what was issued to a user of that name
+	// before is not this user's.
+	Created time.Time
 	Deleted bool // or, of a token, revoked
 }
 
@@ -249,14 +256,18 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 			id.Deleted = true
 		case UserChanged:
 			if ok && !id.Deleted { // what does not exist is created, not changed
-				id = Identity{Body: f.Body, Time: f.Time}
+				id.Body, id.Time = f.Body, f.Time
 			}
 		case TokenIssued:
 			if !ok {
-				id, ok = Identity{Body: f.Body, Time: f.Time}, true
+				id, ok = Identity{f.Body, f.Time, f.Time, false}, true
 			}
 		case UserCreated, GroupChanged, PermissionChanged:
-			id, ok = Identity{Body: f.Body, Time: f.Time}, true
+			created := id.Created
+			if !ok || id.Deleted {
+				created = f.Time
+			}
+			id, ok = Identity{f.Body, f.Time, created, false}, true
 		}
 	}
 	if !ok {

@@ -11,6 +11,12 @@ import (
 // it in base64.
 type PublicKey []byte
 
+// MarshalText returns the base64 of k.
+func (k PublicKey) MarshalText() ([]byte, error) { return Bytes(k).MarshalText() }
+
+// UnmarshalText accepts the base64 of a key, in its one form.
+func (k *PublicKey) UnmarshalText(text []byte) error { return (*Bytes)(k).UnmarshalText(text) }
+
 func (k PublicKey) check() error {
 	if len(k) != ed25519.PublicKeySize {
 		return fmt.Errorf("a public key has %d bytes, not %d", ed25519.PublicKeySize, len(k))
@@ -20,12 +26,12 @@ func (k PublicKey) check() error {
 
 // Genesis is what the first event of the first site adds: it makes a registry.
 type Genesis struct {
-	Nonce    []byte    `json:"nonce"`        // 32 random bytes
+	Nonce    Bytes     `json:"nonce"`        // 32 random bytes
 	Recovery PublicKey `json:"recovery_key"` // may force a new home of the registry
 }
 
 // IsZero reports whether g makes no registry.
-func (g Genesis) IsZero() bool { return len(g.Nonce) == 0 }
+func (g Genesis) IsZero() bool { return len(g.Nonce) == 0 && len(g.Recovery) == 0 }
 
 // SiteInvited reserves a name for a site that proves the secret. Decided by the
 // registry's home, like all in this file but HomeCeded.
@@ -33,7 +39,7 @@ type SiteInvited struct {
 	always
 	Name    Site      `json:"name"`
 	Secret  Digest    `json:"secret_hash"` // SHA-256 of the single-use secret
-	Expires time.Time `json:"expires"`
+	Expires time.Time `json:"expires"`     // UTC
 	Actor   string    `json:"actor,omitempty"`
 }
 
@@ -122,19 +128,24 @@ func (b SiteInvited) check() error {
 	if b.Secret.IsZero() || b.Expires.IsZero() {
 		return errors.New("an invitation needs the hash of a secret and an end")
 	}
-	return errors.Join(checkSite(b.Name), checkText("actor", b.Actor))
+	return errors.Join(checkSite(b.Name), checkUTC("expires", b.Expires), checkText("actor", b.Actor))
 }
 
 func (b SiteJoined) check() error {
-	if !b.Genesis.IsZero() {
-		if len(b.Genesis.Nonce) != 32 {
-			return errors.New("a genesis nonce has 32 bytes")
-		}
-		if err := b.Genesis.Recovery.check(); err != nil {
-			return fmt.Errorf("recovery key: %w", err)
-		}
+	return errors.Join(checkSite(b.Name), b.PublicKey.check(), checkAddresses(b.Addresses), b.Genesis.check())
+}
+
+func (g Genesis) check() error {
+	if g.IsZero() {
+		return nil
 	}
-	return errors.Join(checkSite(b.Name), b.PublicKey.check(), checkAddresses(b.Addresses))
+	if len(g.Nonce) != 32 {
+		return errors.New("a genesis nonce has 32 bytes")
+	}
+	if err := g.Recovery.check(); err != nil {
+		return fmt.Errorf("recovery key: %w", err)
+	}
+	return nil
 }
 
 func (b SiteChanged) check() error {
@@ -178,6 +189,6 @@ func checkAddresses(list []string) error {
 // proves the first event to be the right one.
 func RegistryID(b SiteJoined) Digest {
 	text := fmt.Sprintf("registry-node registry 1\n%s\n%x\n%x\n%x\n",
-		b.Name, []byte(b.PublicKey), []byte(b.Genesis.Recovery), b.Genesis.Nonce)
+		b.Name, []byte(b.PublicKey), []byte(b.Genesis.Recovery), []byte(b.Genesis.Nonce))
 	return DigestOf([]byte(text))
 }

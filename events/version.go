@@ -18,9 +18,11 @@ const (
 	// MaxSeen is how many versions one VersionSeen may name.
 	MaxSeen = 2048
 
-	// maxContents is how many different contents of one version a contribution
-	// keeps as evidence. One is what an honest log has.
-	maxContents = 8
+	// maxPublished and maxFilled bound how often one log may publish or fill one
+	// version. An honest log publishes it once, or once more after each time its
+	// site became home anew, and fills it in one part or two.
+	maxPublished = 16
+	maxFilled    = 16
 )
 
 // ModuleVersion is the repository, module path and version that an event is
@@ -36,6 +38,18 @@ func Of(id RepoID, mv module.Version) ModuleVersion { return ModuleVersion{id, m
 
 // Key returns the record of the module version.
 func (v ModuleVersion) Key(EventID) Key { return KeyVersion(v.Repo, v.ModVersion()) }
+
+func (v *ModuleVersion) readField(key []byte, s *scanner) (known bool, err error) {
+	switch string(key) {
+	case "repo":
+		return true, s.into(&v.Repo)
+	case "module":
+		return true, s.str(&v.Module)
+	case "version":
+		return true, s.str(&v.Version)
+	}
+	return false, nil
+}
 
 // ModVersion returns the module path and version without the repository.
 func (v ModuleVersion) ModVersion() module.Version {
@@ -68,10 +82,22 @@ type Blob struct {
 func (b Blob) IsZero() bool { return b == Blob{} }
 
 func (b Blob) check() error {
-	if b.Digest.IsZero() || b.Size < 0 {
+	if b.Digest.IsZero() || b.Size < 0 || b.Size > maxNumber {
 		return errors.New("a blob needs a digest and a size")
 	}
 	return nil
+}
+
+func (b *Blob) read(s *scanner) error {
+	return s.object(func(key []byte) error {
+		switch string(key) {
+		case "digest":
+			return s.into(&b.Digest)
+		case "size":
+			return integer(s, &b.Size)
+		}
+		return s.skip()
+	})
 }
 
 // Content is what a module version consists of, or a part of it: the go.mod
@@ -80,8 +106,8 @@ func (b Blob) check() error {
 type Content struct {
 	ModH1 H1 `json:"mod_h1"` // of go.mod; always set
 
-	Info    []byte `json:"info,omitempty"`       // the .info answer, JSON
-	Mod     []byte `json:"mod,omitempty"`        // go.mod, if it is small
+	Info    Bytes  `json:"info,omitempty"`       // the .info answer, JSON
+	Mod     Bytes  `json:"mod,omitempty"`        // go.mod, if it is small
 	ModBlob Blob   `json:"mod_blob,omitzero"`    // go.mod, if it is larger than MaxInline
 	ZipH1   H1     `json:"zip_h1,omitzero"`      // set if and only if Zip is
 	Zip     Blob   `json:"zip,omitzero"`         // the module zip
@@ -99,6 +125,28 @@ func (c Content) Blobs() []Blob {
 	return slices.DeleteFunc([]Blob{c.ModBlob, c.Zip}, Blob.IsZero)
 }
 
+func (c *Content) readField(key []byte, s *scanner) (known bool, err error) {
+	switch string(key) {
+	case "mod_h1":
+		return true, s.into(&c.ModH1)
+	case "info":
+		return true, s.into(&c.Info)
+	case "mod":
+		return true, s.into(&c.Mod)
+	case "mod_blob":
+		return true, c.ModBlob.read(s)
+	case "zip_h1":
+		return true, s.into(&c.ZipH1)
+	case "zip":
+		return true, c.Zip.read(s)
+	case "checked_by":
+		return true, s.str(&c.Sumdb)
+	}
+	return false, nil
+}
+
+// The hash of a go.mod that stands in the event is checked here, once for all
+// readers: no site can show another go.mod under a hash that honest sites state.
 func (c Content) check() error {
 	switch {
 	case c.ModH1.IsZero():
@@ -115,6 +163,8 @@ func (c Content) check() error {
 		return errors.New("info without go.mod")
 	case !c.HasMod() && !c.HasZip():
 		return errors.New("neither go.mod nor zip")
+	case len(c.Mod) > 0 && HashMod(c.Mod) != c.ModH1:
+		return fmt.Errorf("mod_h1 is %v, but that of mod is %v", c.ModH1, HashMod(c.Mod))
 	}
 	for _, b := range c.Blobs() {
 		if err := b.check(); err != nil {
@@ -186,6 +236,26 @@ func (VersionSettled) Type() Type { return "version.settled" }
 // Key returns the record of what upstreams showed of the module.
 func (b VersionSeen) Key(EventID) Key { return KeyModule(b.Repo, b.Module) }
 
+func (b *VersionPublished) readField(key []byte, s *scanner) (known bool, err error) {
+	if string(key) == "actor" {
+		return true, s.str(&b.Actor)
+	}
+	if known, err = b.ModuleVersion.readField(key, s); known {
+		return known, err
+	}
+	return b.Content.readField(key, s)
+}
+
+func (b *VersionFilled) readField(key []byte, s *scanner) (known bool, err error) {
+	if string(key) == "upstream" {
+		return true, s.str(&b.Upstream)
+	}
+	if known, err = b.ModuleVersion.readField(key, s); known {
+		return known, err
+	}
+	return b.Content.readField(key, s)
+}
+
 func (b VersionPublished) check() error {
 	if !b.HasMod() || !b.HasZip() {
 		return errors.New("a published version needs info, go.mod and zip")
@@ -198,7 +268,7 @@ func (b VersionHidden) check() error {
 }
 
 func (b VersionFilled) check() error {
-	return errors.Join(b.ModuleVersion.check(), b.Content.check(), checkText("upstream", b.Upstream))
+	return errors.Join(b.ModuleVersion.check(), b.Content.check(), checkURLs("upstream", b.Upstream))
 }
 
 func (b VersionSeen) check() error {
@@ -223,23 +293,21 @@ func (b VersionSettled) check() error {
 	return errors.Join(b.ModuleVersion.check(), checkText("reason", b.Reason), checkText("actor", b.Actor))
 }
 
-// A published content is news unless the log holds it already. A second, other
-// content is kept as evidence against the home, up to a bound.
+// A publish is news up to a bound. The same content again is too: what the log
+// holds already may lie outside of its site's tenures, where it counts nothing.
+// Other content is evidence against the home.
 func (b VersionPublished) adds(kept Contribution) bool {
 	n := 0
 	for _, f := range kept {
-		if p, ok := f.Body.(VersionPublished); ok {
-			if p.ModH1 == b.ModH1 && p.ZipH1 == b.ZipH1 {
-				return false
-			}
+		if _, ok := f.Body.(VersionPublished); ok {
 			n++
 		}
 	}
-	return n < maxContents
+	return n < maxPublished
 }
 
 // A fill is news if its part of this content, or this address of the zip, has
-// not been stated. The bound is on contents, so that evidence can't grow.
+// not been stated.
 func (b VersionFilled) adds(kept Contribution) bool {
 	n := 0
 	for _, f := range kept {
@@ -254,7 +322,7 @@ func (b VersionFilled) adds(kept Contribution) bool {
 			return false
 		}
 	}
-	return n < 2*maxContents
+	return n < maxFilled
 }
 
 func (b VersionSeen) adds(kept Contribution) bool {
