@@ -111,12 +111,13 @@ func (f Fact) append(b []byte) []byte {
 }
 
 // DecodeContribution is the inverse of Encode. No bytes are the zero
-// contribution. It fails for bytes that Encode didn't write. The facts' data lie
-// in b.
+// contribution. It fails for bytes that Encode didn't write. The facts share no
+// memory with b.
 func DecodeContribution(b []byte) (Contribution, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
+	b = bytes.Clone(b) // the facts' data lie in there
 	var c Contribution
 	err := scan(b, func(s *scanner) error {
 		return s.array(func() error {
