@@ -1,0 +1,58 @@
+package index
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"sync"
+
+	"registry-node/events"
+)
+
+// DecodeAll decodes raw entries and verifies each, on all cores, and yields them
+// in the order they came in. It is for a log that is there to be read, not for
+// one to wait for: an entry is yielded once 2×GOMAXPROCS more have been read, or
+// raws has ended. raws and verify's result decide how it ends: the first error,
+// of raws, of an entry or of ctx, is yielded after all entries before it, and is
+// the last. raws is read by the caller's goroutine; verify runs in several at
+// once. Nothing is left running when the caller's loop ends.
+func DecodeAll(ctx context.Context, raws iter.Seq2[[]byte, error], verify func(events.Entry) error) iter.Seq2[events.Entry, error] {
+	type result struct {
+		entry events.Entry
+		err   error
+	}
+	return func(yield func(events.Entry, error) bool) {
+		var running sync.WaitGroup
+		defer running.Wait()
+		window := 2 * runtime.GOMAXPROCS(0)
+		var queue []chan result // oldest first
+		next := func() bool {
+			r := <-queue[0]
+			queue = queue[1:]
+			return yield(r.entry, r.err) && r.err == nil
+		}
+		for raw, err := range raws {
+			if err == nil {
+				err = ctx.Err()
+			}
+			done := make(chan result, 1)
+			queue = append(queue, done)
+			if err != nil {
+				done <- result{err: err}
+				break
+			}
+			running.Go(func() {
+				e, err := events.DecodeEntry(raw)
+				if err == nil {
+					err = verify(e)
+				}
+				done <- result{e, err}
+			})
+			if len(queue) > window && !next() {
+				return
+			}
+		}
+		for len(queue) > 0 && next() {
+		}
+	}
+}

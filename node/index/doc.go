@@ -1,0 +1,45 @@
+// Package index keeps the sum of the logs: for every record what each site's
+// log says about it, for every log the raw entries and the place up to which it
+// was folded. It is derived, so it can be deleted and made again from the logs;
+// and it is copy two of every entry, so that a log can be made again from it.
+//
+// # Keys
+//
+// All is in one Pebble store. The first byte of a key is its space; numbers are
+// big endian, so that keys sort as what they stand for.
+//
+//	e <site> 00 <epoch 4> <seq 8>            raw entry
+//	p <site>                                 head: JSON, see Head
+//	h <site> 00 <seq 8>                      epoch 4, state hash after this entry
+//	c <record key> 01 <site>                 contribution of the site to the record
+//	b <digest 32> <size 8> <record key>      nothing: the record refers to the blob
+//	l <space> 00 <key>                       local state, in no log
+//	s                                        stamp: JSON, format, registry, apply version
+//
+// A contribution is one key, so folds of different logs never touch the same
+// key, and reading a record is a scan of a few keys that one bloom filter
+// covers: the comparer's prefix of a c key ends behind its 01, a byte that no
+// record key holds. What a blob row says stands in its key, so that two sites
+// that write the same row write the same bytes.
+//
+// State hashes are kept for the last HashHistory entries of each log.
+//
+// # Writing
+//
+// A log has one writer at a time, the fold of that log, and each of its batches
+// holds contributions, raw entries, state hashes and the head together: a crash
+// loses a whole suffix of batches, never a part of one. A batch that was synced
+// is not lost. What a batch wrote can be read as soon as it is in memory, which
+// is before it is durable; who acknowledges waits for Commit.
+//
+// # Faults
+//
+// Nothing that goes wrong reads as absence: a read that can't be answered is an
+// error. After a write to the disk failed nobody can say what is on it, so the
+// index then writes no more until it is opened again: Err says why, every
+// Commit fails, and the goroutines of Pebble that want to write are stopped for
+// good where they stand, as a crash of the machine would stop them. Reads go on.
+// A full disk is no such fault: a ballast file gives way, so that the write that
+// met the full disk succeeds; then Full refuses what comes after, until Refill
+// finds room again.
+package index

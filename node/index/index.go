@@ -1,0 +1,349 @@
+package index
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"registry-node/events"
+)
+
+const (
+	// format is the number of the key and value layout in the package comment.
+	format = 1
+	// applyVersion is raised when events.Apply, or what is derived from it here,
+	// gives another result for the same log.
+	applyVersion = 1
+
+	// HashHistory is how many state hashes of each log are kept, the last ones.
+	HashHistory = 100_000
+)
+
+var (
+	// ErrNotIndex is the error of Open for a directory that holds no index: it
+	// isn't there, is empty, or holds something else.
+	ErrNotIndex = errors.New("not an index")
+	// ErrExists is the error of Create where something is already.
+	ErrExists = errors.New("exists already")
+	// ErrFormat is the error of Open for an index of a layout that this version
+	// doesn't know.
+	ErrFormat = errors.New("unknown index format")
+	// ErrApplyVersion is the error of Open for an index that another version of
+	// this code folded: it must be made again from the logs. See
+	// Options.AnyApplyVersion.
+	ErrApplyVersion = errors.New("index was folded by another version")
+	// ErrCorrupt is the error of whatever meets data on disk that is not what was
+	// written.
+	ErrCorrupt = errors.New("index is corrupt")
+	// ErrFull refuses writes since a write met a full disk. Nothing of a refused
+	// write is done. See Index.Refill.
+	ErrFull = errors.New("the disk of the index is full")
+	// ErrStopped refuses writes for good since one failed. What became of the
+	// write that met it first is known only when the index is opened again.
+	ErrStopped = errors.New("index writes no more until it is opened again")
+	// ErrTwoWriters is the error of Commit if the log has got another entry since
+	// Begin: two of its writers run at once. Nothing of the commit is done.
+	ErrTwoWriters = errors.New("the log moved under its writer")
+)
+
+// Options change how an index is opened. The zero Options are right for a node.
+type Options struct {
+	// Logger hears of faults; slog.Default if nil.
+	Logger *slog.Logger
+	// CacheBytes bounds the cache of blocks read from disk; 32 MiB if 0.
+	CacheBytes int64
+	// AnyApplyVersion opens an index that another version of this code folded, so
+	// that its entries can be read into a new one. Its records say what that
+	// version made of them, and Begin's transactions refuse to commit.
+	AnyApplyVersion bool
+
+	fs vfs.FS // for tests; without a ballast
+}
+
+// Index is an open index. Its methods may be called from any goroutine; reads
+// share no lock with writes. Close must come after all else.
+type Index struct {
+	db          *pebble.DB
+	disk        *disk
+	dir         string
+	stamp       stamp
+	generations *generations
+
+	mu   sync.Mutex
+	logs map[events.Site]*siteLog // guarded by mu; made when first written to
+}
+
+// stamp is the row that says what an index is.
+type stamp struct {
+	Format   int           `json:"format"`
+	Registry events.Digest `json:"registry"`
+	Apply    int           `json:"apply"`
+}
+
+// Create makes an empty index for a registry in dir, durably, and its ballast.
+// The directory may be there; it fails with ErrExists if there is anything in it
+// but what a Create that was cut short left.
+func Create(dir string, registry events.Digest) error {
+	return create(dir, registry, Options{})
+}
+
+func create(dir string, registry events.Digest, opts Options) error {
+	if registry.IsZero() {
+		return fmt.Errorf("create index %s: no registry id", dir)
+	}
+	if opts.fs == nil {
+		if err := checkCreatable(dir); err != nil {
+			return fmt.Errorf("create index %s: %w", dir, err)
+		}
+	}
+	db, d, err := openStore(dir, opts, true)
+	if err != nil {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	err = writeStamp(db, stamp{format, registry, applyVersion})
+	if err == nil {
+		err = d.ballast.fill()
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	return nil
+}
+
+// checkCreatable reports why there can't be a new index in dir: anything there
+// that is not Pebble's. What is Pebble's is looked at by writeStamp.
+func checkCreatable(dir string) error {
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if desc, err := pebble.Peek(dir, vfs.Default); err != nil || !desc.Exists {
+		return fmt.Errorf("the directory is not empty: %w", ErrExists)
+	}
+	return nil
+}
+
+// writeStamp turns an empty store into an index. The stamp is its first row, so
+// a store without rows is one whose Create was cut short.
+func writeStamp(db *pebble.DB, s stamp) error {
+	it, err := db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	found := it.First()
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return err
+	}
+	if found {
+		return fmt.Errorf("there is an index: %w", ErrExists)
+	}
+	value, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return db.Set([]byte{spaceStamp}, value, pebble.Sync)
+}
+
+// Open opens the index in dir; it never makes one. It fails with ErrNotIndex,
+// ErrFormat, ErrApplyVersion, ErrCorrupt, or an error of the disk.
+func Open(dir string, opts Options) (*Index, error) {
+	x, err := open(dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	return x, nil
+}
+
+func open(dir string, opts Options) (*Index, error) {
+	under := opts.fs
+	if under == nil {
+		under = vfs.Default
+	}
+	desc, err := pebble.Peek(dir, under)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !desc.Exists {
+		return nil, ErrNotIndex
+	}
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	db, d, err := openStore(dir, opts, false)
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	x := &Index{
+		db: db, disk: d, dir: dir,
+		generations: &generations{seed: maphash.MakeSeed()},
+		logs:        map[events.Site]*siteLog{},
+	}
+	if err := x.readStamp(opts.AnyApplyVersion); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := d.ballast.fill(); err != nil {
+		d.full.Store(true)
+		d.log.Error("disk full", "at", "open", "err", err)
+	}
+	d.opening.Store(false)
+	return x, nil
+}
+
+func (x *Index) readStamp(anyApply bool) error {
+	value, ok, err := x.get([]byte{spaceStamp})
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("%w: its creation was cut short", ErrNotIndex)
+	}
+	if err := json.Unmarshal(value, &x.stamp); err != nil {
+		return fmt.Errorf("%w: stamp %q: %w", ErrCorrupt, value, err)
+	}
+	if x.stamp.Format != format {
+		return fmt.Errorf("%w: it has format %d, this version knows %d", ErrFormat, x.stamp.Format, format)
+	}
+	if x.stamp.Apply != applyVersion && !anyApply {
+		return fmt.Errorf("%w: apply version %d, this is %d", ErrApplyVersion, x.stamp.Apply, applyVersion)
+	}
+	return nil
+}
+
+// openStore opens the Pebble store in dir, or makes it.
+func openStore(dir string, opts Options, make bool) (*pebble.DB, *disk, error) {
+	log := opts.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	log = log.With("index", dir)
+	under, b := opts.fs, ballast{}
+	if under == nil {
+		under = vfs.Default
+		if make {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return nil, nil, err
+			}
+		}
+		var err error
+		if b, err = newBallast(dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	d := newDisk(under, b, log)
+	db, err := pebble.Open(dir, storeOptions(d, opts.CacheBytes, make))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := d.stopped(); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, d, nil
+}
+
+const (
+	defaultCache = 32 << 20
+	memTable     = 16 << 20
+	openTables   = 256
+)
+
+// storeOptions bounds what Pebble keeps in memory: the cache, two memtables and
+// a recycled one, and the open tables with what they keep of their metadata.
+func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
+	if cache <= 0 {
+		cache = defaultCache
+	}
+	o := &pebble.Options{
+		FS: d, Logger: d, LoggerAndTracer: nil,
+		Comparer: comparer,
+		// Not FormatNewest: that may change with Pebble, and there is no way back.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		ErrorIfNotExists:   !make,
+		CacheSize:          cache,
+		MemTableSize:       memTable,
+		MaxOpenFiles:       openTables,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { d.log.Error("index background work failed", "err", err) },
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				d.fail(fmt.Errorf("%w: file %s: %w", ErrCorrupt, info.Path, info.Details))
+			},
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+// Close ends all use of the index. It writes out what commits without sync left
+// in memory. If the index has stopped it only says so: its files stay locked
+// until the process ends.
+func (x *Index) Close() error {
+	if err := x.disk.stopped(); err != nil {
+		return err
+	}
+	if err := x.disk.wait(x.db.Close); err != nil {
+		return fmt.Errorf("close index %s: %w", x.dir, err)
+	}
+	return nil
+}
+
+// Registry returns the id of the registry that the index belongs to.
+func (x *Index) Registry() events.Digest { return x.stamp.Registry }
+
+// Err returns why the index writes no more, or nil. It wraps ErrStopped, and
+// ErrCorrupt if that is why.
+func (x *Index) Err() error { return x.disk.stopped() }
+
+// Full reports whether writes are refused because the disk was full.
+func (x *Index) Full() bool { return x.disk.full.Load() }
+
+// Refill makes the ballast again if there is room for twice its size, and lets
+// writes in again. While there is none it fails with ErrFull. The caller runs it
+// now and then while Full; it costs two system calls.
+func (x *Index) Refill() error {
+	if err := x.disk.stopped(); err != nil {
+		return err
+	}
+	if err := x.disk.ballast.fill(); err != nil {
+		return fmt.Errorf("index %s: %w", x.dir, err)
+	}
+	if x.disk.full.Swap(false) {
+		x.disk.log.Info("disk has room again")
+	}
+	return nil
+}
+
+// Sync makes all that was committed before durable.
+func (x *Index) Sync() error {
+	b := x.db.NewBatch()
+	return errors.Join(b.LogData(nil, nil), x.write(b, true))
+}
+
+// write commits a batch and closes it.
+func (x *Index) write(b *pebble.Batch, sync bool) error {
+	if err := x.disk.admit(); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	opt := pebble.NoSync
+	if sync {
+		opt = pebble.Sync
+	}
+	return x.disk.wait(func() error { return errors.Join(b.Commit(opt), b.Close()) })
+}
+
+// corrupt marks errors that come from corrupt files.
+func corrupt(err error) error {
+	if err != nil && pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}

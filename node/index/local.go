@@ -1,0 +1,65 @@
+package index
+
+import (
+	"bytes"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Local is a named part of the index for what this node alone knows: caches,
+// times of last use. It is in no log and in no state hash, and a rebuilt index
+// starts without it. Its methods may be called from any goroutine.
+type Local struct {
+	x      *Index
+	prefix []byte
+}
+
+// LocalRow is a key with its value in a Local.
+type LocalRow struct {
+	Key   string
+	Value []byte
+}
+
+// Local returns the local state called space, a constant of the caller's code.
+// It panics if the name holds a NUL.
+func (x *Index) Local(space string) *Local {
+	if strings.IndexByte(space, nul) >= 0 {
+		panic("index: the name of a local space holds a NUL")
+	}
+	return &Local{x, append(append([]byte{spaceLocal}, space...), nul)}
+}
+
+func (l *Local) key(key string) []byte { return append(bytes.Clone(l.prefix), key...) }
+
+// Get returns the value of key, and whether there is one.
+func (l *Local) Get(key string) ([]byte, bool, error) { return l.x.get(l.key(key)) }
+
+// Set gives key a value. It is not synced: a crash of the process may lose the
+// last writes, first ones last. It fails as Txn.Commit does.
+func (l *Local) Set(key string, value []byte) error {
+	b := l.x.db.NewBatch()
+	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, false))
+}
+
+// Delete takes key and its value away, if it is there. It is not synced.
+func (l *Local) Delete(key string) error {
+	b := l.x.db.NewBatch()
+	return errors.Join(b.Delete(l.key(key), nil), l.x.write(b, false))
+}
+
+// All yields the rows whose keys start with prefix, in key order. An error ends
+// it.
+func (l *Local) All(prefix string) iter.Seq2[LocalRow, error] {
+	return func(yield func(LocalRow, error) bool) {
+		p := l.key(prefix)
+		err := l.x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+			return yield(LocalRow{string(it.Key()[len(l.prefix):]), bytes.Clone(it.Value())}, nil), nil
+		})
+		if err != nil {
+			yield(LocalRow{}, err)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package index
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"registry-node/events"
+)
+
+// Record is all that the logs say about one record.
+type Record struct {
+	Key           events.Key
+	Contributions events.Contributions
+}
+
+// Get returns what the logs say about a record, sorted by site: nothing if none
+// says anything.
+func (x *Index) Get(k events.Key) (events.Contributions, error) {
+	var cs events.Contributions
+	prefix := recordPrefix(k)
+	err := x.iterate(nil, func(it *pebble.Iterator) error {
+		for it.SeekPrefixGE(prefix); it.Valid(); it.Next() {
+			sc, err := decodeRow(it, prefix)
+			if err != nil {
+				return err
+			}
+			cs = append(cs, sc)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return cs, nil
+}
+
+// decodeRow returns the contribution that an iterator stands on, of a record
+// with this prefix.
+func decodeRow(it *pebble.Iterator, prefix []byte) (events.SiteContribution, error) {
+	site, err := events.ParseSite(string(it.Key()[len(prefix):]))
+	if err != nil {
+		return events.SiteContribution{}, fmt.Errorf("%w: key %q: %w", ErrCorrupt, it.Key(), err)
+	}
+	facts, err := decodeFacts(it.Key(), it.Value())
+	return events.SiteContribution{Site: site, Facts: facts}, err
+}
+
+// decodeFacts decodes the value of a contribution row. The facts share no memory
+// with it.
+func decodeFacts(key, value []byte) (events.Contribution, error) {
+	facts, err := events.DecodeContribution(value)
+	if err != nil {
+		return nil, fmt.Errorf("%w: key %q: %w", ErrCorrupt, key, err)
+	}
+	return facts, nil
+}
+
+// Prefix yields the records whose keys start with prefix, in key order: what
+// events.VersionsPrefix or events.KindPrefix return. It shows one moment, that of
+// its start. An error ends it.
+func (x *Index) Prefix(prefix string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		var r Record
+		var rowPrefix []byte
+		p := append([]byte{spaceRecord}, prefix...)
+		more := true
+		err := x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+			if rowPrefix == nil || !bytes.HasPrefix(it.Key(), rowPrefix) {
+				if rowPrefix != nil {
+					more = yield(r, nil)
+				}
+				k, _, err := parseContributionKey(it.Key())
+				if err != nil || !more {
+					return more, err
+				}
+				r, rowPrefix = Record{Key: k}, recordPrefix(k)
+			}
+			sc, err := decodeRow(it, rowPrefix)
+			r.Contributions = append(r.Contributions, sc)
+			return true, err
+		})
+		switch {
+		case err != nil:
+			yield(Record{}, err)
+		case more && rowPrefix != nil:
+			yield(r, nil)
+		}
+	}
+}
+
+// Modules yields the paths of the modules that have records of versions in a
+// repository, in byte order, from the first one behind after on ("" for all). It
+// reads one row of each. An error ends it.
+func (x *Index) Modules(repo events.RepoID, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if err := x.modules(repo, after, yield); err != nil {
+			yield("", err)
+		}
+	}
+}
+
+func (x *Index) modules(repo events.RepoID, last string, yield func(string, error) bool) error {
+	base := append([]byte{spaceRecord}, events.VersionsPrefix(repo, "")...)
+	return x.iterate(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)}, func(it *pebble.Iterator) error {
+		seek := bytes.Clone(base)
+		for {
+			if last != "" { // past all keys of the module: path, NUL, …
+				seek = append(append(seek[:len(base)], last...), nul+1)
+			}
+			if !it.SeekGE(seek) {
+				return nil
+			}
+			k, _, err := parseContributionKey(it.Key())
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			_, mv, ok := k.Version()
+			if !ok || mv.Path <= last {
+				return fmt.Errorf("%w: key %q is not that of a version behind module %q", ErrCorrupt, it.Key(), last)
+			}
+			if last = mv.Path; !yield(last, nil) {
+				return nil
+			}
+		}
+	})
+}
+
+// Blobs yields the blobs that records refer to, each once, in the order of their
+// digests. An error ends it.
+func (x *Index) Blobs() iter.Seq2[events.Blob, error] {
+	return func(yield func(events.Blob, error) bool) {
+		var last events.Blob
+		p := []byte{spaceBlob}
+		err := x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+			b, _, err := parseBlobKey(it.Key())
+			if err != nil {
+				return false, fmt.Errorf("%w: %w", ErrCorrupt, err)
+			}
+			if b == last {
+				return true, nil
+			}
+			last = b
+			return yield(b, nil), nil
+		})
+		if err != nil {
+			yield(events.Blob{}, err)
+		}
+	}
+}
+
+// Refers reports whether any record refers to the blob with this digest.
+func (x *Index) Refers(d events.Digest) (found bool, err error) {
+	p := blobPrefix(d)
+	err = x.scan(p, after(p), func(*pebble.Iterator) (bool, error) {
+		found = true
+		return false, nil
+	})
+	return found, err
+}
+
+// get returns a copy of the value of key, and whether there is one.
+func (x *Index) get(key []byte) ([]byte, bool, error) {
+	if err := x.readable(); err != nil {
+		return nil, false, err
+	}
+	v, closer, err := x.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, x.readable()
+	}
+	if err != nil {
+		return nil, false, x.readError(err)
+	}
+	v = bytes.Clone(v)
+	if v == nil {
+		v = []byte{}
+	}
+	return v, true, errors.Join(closer.Close(), x.readable())
+}
+
+// scan calls row for each row in [from, to), in order, until it returns false or
+// an error. What the iterator shows is valid only within the call.
+func (x *Index) scan(from, to []byte, row func(*pebble.Iterator) (more bool, err error)) error {
+	return x.iterate(&pebble.IterOptions{LowerBound: from, UpperBound: to}, func(it *pebble.Iterator) error {
+		for it.First(); it.Valid(); it.Next() {
+			if more, err := row(it); err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// iterate runs walk with an iterator over one moment of the store. A fault that
+// the iterator met is an error even if to walk it looked like the end.
+func (x *Index) iterate(o *pebble.IterOptions, walk func(*pebble.Iterator) error) (err error) {
+	if err := x.readable(); err != nil {
+		return err
+	}
+	it, err := x.db.NewIter(o)
+	if err != nil {
+		return x.readError(err)
+	}
+	defer func() { err = errors.Join(err, x.readable()) }()
+	defer func() { err = errors.Join(err, x.readError(it.Close())) }() // Close returns Error
+	return walk(it)
+}
+
+// readable reports why nothing that is read can be believed.
+func (x *Index) readable() error {
+	if x.disk.broken.Load() {
+		return x.disk.stopped()
+	}
+	return nil
+}
+
+func (x *Index) readError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read index %s: %w", x.dir, corrupt(err))
+}
