@@ -1,0 +1,275 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
+
+	"registry-node/events"
+	"registry-node/node/blob"
+	"registry-node/node/upstream"
+)
+
+const maxZip = modzip.MaxZipFile
+
+// admission is a version, or a part of it, that wants in.
+type admission struct {
+	repo *events.Repo
+	mv   module.Version
+
+	info, mod []byte      // both, or none
+	modH1     events.H1   // the go.mod that the zip belongs to, if that is not part of this
+	zip       *blob.Stage // nil if the zip is not part of this
+
+	sums     upstream.Sums // what the checksum database says, if it was asked
+	sumdb    string        // its name
+	upstream string        // where a fill came from
+	wantH1   events.H1     // of the zip, if the publisher said
+
+	published bool
+	at        time.Time // of a published version: the commit's time, or zero for now
+	actor     string
+}
+
+// admitted is what became of an admission.
+type admitted struct {
+	Event   events.EventID // that first stated the content
+	Time    time.Time
+	Existed bool // it was there before
+	Content events.Content
+}
+
+// admit is the one way in, for publishing and filling alike: it verifies, makes
+// the blobs durable, and then has the log record the version. Nothing of what
+// fails is left behind but a blob that nothing refers to.
+func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
+	if err := events.CheckVersion(a.mv); err != nil {
+		return admitted{}, because(err, ErrInvalid, "%v", err)
+	}
+	if err := blocked(n.directory(), a.mv); err != nil {
+		return admitted{}, err
+	}
+	if err := n.space.check(); err != nil {
+		return admitted{}, err
+	}
+	content, err := n.verify(ctx, &a)
+	if err != nil {
+		return admitted{}, err
+	}
+	if err := n.storeBlobs(ctx, &a, &content); err != nil {
+		return admitted{}, err
+	}
+	return n.propose(ctx, a, content)
+}
+
+// verify checks the admission against the zip rules, its own go.mod, the
+// checksum database and what the publisher said, and returns its content.
+func (n *Node) verify(ctx context.Context, a *admission) (events.Content, error) {
+	c := events.Content{ModH1: a.modH1, Sumdb: a.sumdb}
+	what := a.mv.Path + "@" + a.mv.Version
+	if a.zip != nil {
+		z, err := upstream.CheckZip(ctx, a.mv, a.zip, a.zip.Size())
+		if err != nil {
+			return c, a.badZip(err)
+		}
+		c.ZipH1 = z.H1
+		if a.published {
+			if err := a.derive(z); err != nil {
+				return c, err
+			}
+		}
+		if err := a.checkGoMod(z); err != nil {
+			return c, err
+		}
+	}
+	if len(a.mod) > 0 {
+		c.ModH1 = upstream.GoModH1(a.mod)
+	}
+	if a.sums != (upstream.Sums{}) {
+		if c.ModH1 != a.sums.Mod {
+			return c, fail(ErrUpstream, "%s: SECURITY ERROR: the upstream's go.mod is %v, the checksum database says %v", what, c.ModH1, a.sums.Mod)
+		}
+		if a.zip != nil && c.ZipH1 != a.sums.Zip {
+			return c, fail(ErrUpstream, "%s: SECURITY ERROR: the upstream's zip is %v, the checksum database says %v", what, c.ZipH1, a.sums.Zip)
+		}
+	}
+	if !a.wantH1.IsZero() && c.ZipH1 != a.wantH1 {
+		return c, fail(ErrUnprocessable, "%s: the zip is %v, not %v as the request says", what, c.ZipH1, a.wantH1)
+	}
+	return c, nil
+}
+
+// badZip says what a zip that can't be admitted means for who sent it.
+func (a *admission) badZip(err error) error {
+	switch {
+	case !errors.Is(err, upstream.ErrBadZip):
+		return fmt.Errorf("%s@%s: check the zip: %w", a.mv.Path, a.mv.Version, err)
+	case a.published:
+		return because(err, ErrUnprocessable, "%s@%s: %v", a.mv.Path, a.mv.Version, err)
+	}
+	return because(err, ErrUpstream, "%s@%s: the upstream's zip is refused: %v", a.mv.Path, a.mv.Version, err)
+}
+
+// derive takes what a published version consists of from its zip.
+func (a *admission) derive(z upstream.Zip) error {
+	what := a.mv.Path + "@" + a.mv.Version
+	incompatible := strings.HasSuffix(a.mv.Version, "+incompatible")
+	switch path := modfile.ModulePath(z.GoMod); {
+	case z.HasGoMod && incompatible:
+		return fail(ErrUnprocessable, "%s: a version with a go.mod is not +incompatible; its module path ends in its major version", what)
+	case z.HasGoMod && path == "":
+		return fail(ErrUnprocessable, "%s: the go.mod in the zip has no module line", what)
+	case path != a.mv.Path:
+		return fail(ErrUnprocessable, "%s: the go.mod in the zip says module %s", what, path)
+	}
+	a.mod = z.GoMod
+	if a.at.IsZero() {
+		a.at = time.Now().Truncate(time.Second)
+	}
+	a.info = infoJSON(a.mv.Version, a.at)
+	return nil
+}
+
+// checkGoMod compares the go.mod in the zip with the one beside it. What the
+// checksum database vouches for needs no more than its hashes: there are old
+// versions of which the two differ.
+func (a *admission) checkGoMod(z upstream.Zip) error {
+	if a.published || a.sums != (upstream.Sums{}) || !z.HasGoMod || z.GoModH1 == a.modH1 {
+		return nil
+	}
+	return fail(ErrUpstream, "%s@%s: the go.mod in the upstream's zip is %v, the one beside it %v",
+		a.mv.Path, a.mv.Version, z.GoModH1, a.modH1)
+}
+
+// storeBlobs makes what is too large for an event durable as blobs, and
+// completes the content.
+func (n *Node) storeBlobs(ctx context.Context, a *admission, c *events.Content) error {
+	what := a.mv.Path + "@" + a.mv.Version
+	c.Info = a.info
+	if len(a.mod) <= events.MaxInline {
+		c.Mod = a.mod
+	} else {
+		c.ModBlob = events.Blob{Digest: events.DigestOf(a.mod), Size: int64(len(a.mod))}
+		if err := n.blobs.store.Put(ctx, c.ModBlob.Digest, c.ModBlob.Size, bytes.NewReader(a.mod)); err != nil {
+			return storeFailed(err, what)
+		}
+	}
+	if a.zip == nil {
+		return nil
+	}
+	c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
+	if _, err := a.zip.Commit(c.Zip.Digest); err != nil {
+		return storeFailed(err, what)
+	}
+	return nil
+}
+
+// propose has the log record the content, unless it is there already. Whether
+// it may be is decided by what the site knows at that moment.
+func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admitted, error) {
+	var out admitted
+	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		r := v.dir.Repo(a.repo.ID)
+		if r == nil || r.Deleted {
+			return nil, fail(ErrNotFound, "repository %s has been deleted", a.repo.Name)
+		}
+		if err := a.allowed(v.dir, r); err != nil {
+			return nil, err
+		}
+		if a.published && r.Home() != n.id.Site {
+			return nil, fail(ErrUnavailable, "site %s decides about repository %s, and this is site %s", r.Home(), r.Name, n.id.Site)
+		}
+		cs, err := v.txn.Get(events.KeyVersion(r.ID, a.mv))
+		if err != nil {
+			return nil, err
+		}
+		held := v.dir.ResolveVersion(r, cs)
+		if err := a.conflict(r, &held, c); err != nil {
+			return nil, err
+		}
+		if held.Status == events.Held && a.contained(&held.Contents[0], c) {
+			f := held.Contents[0].First
+			out = admitted{f.Event, f.Time, true, held.Contents[0].Content}
+			return nil, nil
+		}
+		out = admitted{Event: v.at, Content: c}
+		return []events.Body{a.body(r, c)}, nil
+	})
+	if err != nil {
+		return admitted{}, err
+	}
+	if !out.Existed {
+		out.Time = at.Time
+	}
+	return out, nil
+}
+
+// allowed reports whether the repository may take the version.
+func (a *admission) allowed(d *events.Directory, r *events.Repo) error {
+	owner := d.Owner(a.mv.Path)
+	if !a.published {
+		if owner != nil {
+			return fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", a.mv.Path, owner.Name)
+		}
+		return nil
+	}
+	if !events.MatchAny(r.Settings.Owns, a.mv.Path) {
+		return fail(ErrForbidden, "repository %s does not own %s; if it should, an administrator says: registry-node repo set %s --owns '%s'",
+			r.Name, a.mv.Path, r.Name, ownsHint(a.mv.Path))
+	}
+	return nil
+}
+
+// contained reports whether what is held says all that c does.
+func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
+	if c.HasMod() && !h.HasMod() {
+		return false
+	}
+	if !c.HasZip() {
+		return true
+	}
+	for _, z := range h.Zips {
+		if z == c.Zip {
+			return true
+		}
+	}
+	return a.published && h.HasZip() // other bytes of the same tree add nothing
+}
+
+// conflict reports whether the version is there with other content, or was.
+func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content) error {
+	what := a.mv.Path + "@" + a.mv.Version
+	switch v.Status {
+	case events.Hidden:
+		return fail(ErrExists, "%s was deleted from repository %s; a name that was used can't be used again, so publish another version", what, r.Name)
+	case events.Undecided, events.Conflicted:
+		return fail(ErrUnavailable, "%s in repository %s is %v; an administrator must decide about it", what, r.Name, v.Status)
+	case events.Held:
+		h := v.Contents[0]
+		if h.ModH1 == c.ModH1 && (!h.HasZip() || !c.HasZip() || h.ZipH1 == c.ZipH1) {
+			return nil
+		}
+		if !a.published {
+			return fail(ErrUpstream, "%s: the upstream now has other content than what was recorded from it at %s: go.mod %v zip %v, recorded go.mod %v zip %v; what was recorded stays",
+				what, h.First.Time.Format(time.RFC3339), c.ModH1, c.ZipH1, h.ModH1, h.ZipH1)
+		}
+		return fail(ErrExists, "%s is in repository %s already with other content: %v, published at %s at site %s; this one is %v. A version can't be changed: publish another one",
+			what, r.Name, h.ZipH1, h.First.Time.Format(time.RFC3339), h.First.Event.Site, c.ZipH1)
+	}
+	return nil
+}
+
+func (a *admission) body(r *events.Repo, c events.Content) events.Body {
+	of := events.Of(r.ID, a.mv)
+	if a.published {
+		return events.VersionPublished{ModuleVersion: of, Content: c, Actor: a.actor}
+	}
+	return events.VersionFilled{ModuleVersion: of, Content: c, Upstream: a.upstream}
+}

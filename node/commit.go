@@ -1,0 +1,360 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/index"
+	"registry-node/replication"
+)
+
+// committer is the only writer of the site's log, and of the site's
+// contributions in the index.
+//
+// Its commit point is log.Append: a crash before it leaves nothing; a crash
+// after it leaves an entry that the next start applies; only after the index
+// batch is synced, too, does anybody get an answer.
+type committer struct {
+	id     identity
+	key    ed25519.PrivateKey
+	log    *replication.Log
+	index  func() *index.Index
+	space  *space
+	logger *slog.Logger
+	// directory returns the current Directory; resolved is told of a new one
+	// before the answers go out.
+	directory func() *events.Directory
+	resolved  func(*events.Directory)
+
+	in chan *proposal
+	// held are proposals that did not fit into the entry before. Owned by run.
+	held []*proposal
+
+	// mu is held while an entry is made, appended and applied; who mends or
+	// rebuilds a copy takes it to keep the log still. It guards unsettled.
+	mu sync.Mutex
+	// unsettled is an entry whose append got no answer: it may be in the log.
+	// Nothing else is appended until it is known to be.
+	unsettled *events.Entry
+	// frozen is why nothing may be appended any more, until a restart.
+	frozen atomic.Pointer[string]
+}
+
+// proposal asks for events. decide looks at what the site knows at the moment
+// of the append, the proposals before it in the same entry included, and says
+// which events to append: none if it all is there already, or why not. It is
+// called again if the events did not fit into an entry, and never concurrently
+// with another.
+type proposal struct {
+	ctx    context.Context
+	decide func(view) ([]events.Body, error)
+	reply  chan outcome // has room for the one outcome
+}
+
+type outcome struct {
+	at  receipt
+	err error
+}
+
+// receipt says which entry took the events of a proposal; it is zero if there
+// was nothing to append.
+type receipt struct {
+	Position events.Position
+	Time     time.Time
+}
+
+// view is what a proposal decides on.
+type view struct {
+	txn *index.Txn
+	dir *events.Directory
+	at  events.EventID // of the first event it would append
+}
+
+const (
+	maxBatch = 512
+	// batchBytes leaves room in an entry for what stands around its events, and
+	// eventFrame for what stands around an event's data.
+	batchBytes = events.MaxEntry - 1<<10
+	eventFrame = 64
+)
+
+// entryTime returns the time of an entry that follows one of time prev: now, in
+// milliseconds, but never earlier.
+func entryTime(prev time.Time) time.Time {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	if now.Before(prev) {
+		return prev
+	}
+	return now
+}
+
+// propose hands decide to the committer and waits for the outcome. If ctx ends
+// first the events may be appended nevertheless.
+func (c *committer) propose(ctx context.Context, decide func(view) ([]events.Body, error)) (receipt, error) {
+	p := &proposal{ctx, decide, make(chan outcome, 1)}
+	select {
+	case c.in <- p:
+	case <-ctx.Done():
+		return receipt{}, context.Cause(ctx)
+	}
+	select {
+	case o := <-p.reply:
+		return o.at, o.err
+	case <-ctx.Done():
+		return receipt{}, context.Cause(ctx)
+	}
+}
+
+// run commits proposals until ctx ends. Whoever waits then gets ctx's error.
+func (c *committer) run(ctx context.Context) {
+	for {
+		batch := c.collect(ctx)
+		if batch == nil {
+			return
+		}
+		c.mu.Lock()
+		c.commit(ctx, batch)
+		c.mu.Unlock()
+	}
+}
+
+// collect waits for a proposal and takes those that wait behind it, without
+// delay. It returns nil when ctx has ended.
+func (c *committer) collect(ctx context.Context) []*proposal {
+	batch := c.held
+	c.held = nil
+	if len(batch) == 0 {
+		select {
+		case p := <-c.in:
+			batch = append(batch, p)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	for len(batch) < maxBatch {
+		select {
+		case p := <-c.in:
+			batch = append(batch, p)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit makes one entry of what the proposals decide and answers them. If the
+// entry can't be made durable, nobody is told what was decided on top of it.
+func (c *committer) commit(ctx context.Context, batch []*proposal) {
+	err := c.ready(ctx)
+	if err != nil {
+		answer(batch, func(*proposal) outcome { return outcome{err: err} })
+		return
+	}
+	txn := c.index().Begin(c.id.Site)
+	defer txn.Discard()
+	d := &draft{id: c.id, txn: txn, dir: c.directory(), time: entryTime(txn.Head().Time), errs: map[*proposal]error{}}
+	n := d.take(batch)
+	batch, c.held = batch[:n], batch[n:]
+
+	var at receipt
+	if len(d.bodies) > 0 {
+		at, err = c.append(ctx, d)
+	}
+	answer(batch, func(p *proposal) outcome {
+		switch own, nothing := d.errs[p]; {
+		case err != nil:
+			return outcome{err: err}
+		case nothing:
+			return outcome{err: own}
+		}
+		return outcome{at: at}
+	})
+}
+
+func answer(batch []*proposal, outcomeOf func(*proposal) outcome) {
+	for _, p := range batch {
+		p.reply <- outcomeOf(p)
+	}
+}
+
+// ready reports why nothing can be appended now. It settles an append that got
+// no answer first.
+func (c *committer) ready(ctx context.Context) error {
+	if why := c.frozen.Load(); why != nil {
+		return fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	}
+	if err := c.space.check(); err != nil {
+		return err
+	}
+	if c.unsettled == nil {
+		return nil
+	}
+	if err := c.log.Append(ctx, c.unsettled.Position.Mark.Seq, c.unsettled.Raw); err != nil {
+		return c.failed(err)
+	}
+	txn := c.index().Begin(c.id.Site)
+	defer txn.Discard()
+	if err := txn.Append(*c.unsettled); err != nil {
+		return c.freeze("the index can't take an entry of the log", err)
+	}
+	c.unsettled = nil
+	return c.finish(txn, true)
+}
+
+// append makes the draft's entry durable in the log and applies it.
+func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
+	entry, err := d.seal(c.key)
+	if err != nil {
+		return receipt{}, fmt.Errorf("make an entry: %w", err)
+	}
+	if err := c.log.Append(ctx, entry.Position.Mark.Seq, entry.Raw); err != nil {
+		if !errors.Is(err, replication.ErrConflict) && !errors.Is(err, replication.ErrRollback) {
+			c.unsettled = &entry
+		}
+		return receipt{}, c.failed(err)
+	}
+	if err := d.txn.Record(entry); err != nil {
+		return receipt{}, c.freeze("the index can't take an entry of the log", err)
+	}
+	return receipt{entry.Position, entry.Time}, c.finish(d.txn, d.changesDirectory)
+}
+
+// finish commits txn, synced, and tells of a new Directory. If the index fails
+// here, the entry is in the log, and the next start applies it.
+func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
+	var dir *events.Directory
+	if changesDirectory {
+		var err error
+		if dir, err = resolveDirectory(c.id.Registry, txn.Prefix); err != nil {
+			return c.freeze("the index can't be read", err)
+		}
+	}
+	if err := txn.Commit(true); err != nil {
+		return c.freeze("the index can't be written", err)
+	}
+	if dir != nil {
+		c.resolved(dir)
+	}
+	return nil
+}
+
+// failed turns a failure of the log into one for users. What means that the log
+// is not what it was freezes it.
+func (c *committer) failed(err error) error {
+	switch {
+	case errors.Is(err, replication.ErrRollback), errors.Is(err, replication.ErrGap):
+		return c.freeze("the log has lost entries that were acknowledged; restart the node to mend it", err)
+	case errors.Is(err, replication.ErrConflict):
+		return c.freeze("another process appends to this site's log", err)
+	case errors.Is(err, replication.ErrNoSpace):
+		return noSpace(err)
+	}
+	return because(err, ErrUnavailable, "the log gave no answer; whether the write is in it is not known yet, and a repetition is safe")
+}
+
+// freeze stops all writes until a restart: memory, log and index may disagree,
+// and the start-up path is what brings them together.
+func (c *committer) freeze(why string, err error) error {
+	c.frozen.CompareAndSwap(nil, &why)
+	c.logger.Error("node takes no more writes", "why", why, "error", err)
+	return because(err, ErrUnavailable, "this node takes no writes: %s", why)
+}
+
+// draft is an entry in the making: what the proposals of a batch decided.
+type draft struct {
+	id   identity
+	txn  *index.Txn
+	dir  *events.Directory // with what is drafted
+	time time.Time
+
+	bodies           []events.Body
+	size             int // bytes of the bodies' data
+	changesDirectory bool
+	errs             map[*proposal]error // of those with nothing to append; nil: all there already
+}
+
+// take lets the proposals decide, one after the other, until the entry is full,
+// and returns how many did.
+func (d *draft) take(batch []*proposal) int {
+	for i, p := range batch {
+		if err := p.ctx.Err(); err != nil {
+			d.errs[p] = context.Cause(p.ctx)
+			continue
+		}
+		bodies, err := p.decide(view{d.txn, d.dir, d.next(0)})
+		if err != nil || len(bodies) == 0 {
+			d.errs[p] = err
+			continue
+		}
+		evs, size, err := d.events(bodies)
+		if err != nil {
+			d.errs[p] = err
+			continue
+		}
+		if len(d.bodies) > 0 && d.size+size > batchBytes {
+			return i
+		}
+		if err := d.add(evs, bodies, size); err != nil {
+			d.errs[p] = err
+		}
+	}
+	return len(batch)
+}
+
+// next returns the id of the event that follows the drafted ones after i more.
+func (d *draft) next(i int) events.EventID {
+	m := d.txn.Head().Position.Mark
+	m.Epoch = max(m.Epoch, 1)
+	m.Seq++
+	return events.EventID{Site: d.id.Site, Mark: m, Index: len(d.bodies) + i}
+}
+
+func (d *draft) events(bodies []events.Body) (evs []events.Event, size int, err error) {
+	for i, b := range bodies {
+		data, err := events.EncodeBody(b)
+		if err != nil {
+			return nil, 0, because(err, ErrInvalid, "%v", err)
+		}
+		size += len(data) + eventFrame
+		evs = append(evs, events.Event{ID: d.next(i), Time: d.time, Type: b.Type(), Data: data, Body: b})
+	}
+	return evs, size, nil
+}
+
+func (d *draft) add(evs []events.Event, bodies []events.Body, size int) error {
+	for _, ev := range evs {
+		if _, err := d.txn.Apply(ev); err != nil {
+			return err
+		}
+	}
+	d.bodies = append(d.bodies, bodies...)
+	d.size += size
+	if !slices.ContainsFunc(evs, func(ev events.Event) bool { return events.InDirectory(ev.Body.Key(ev.ID).Kind()) }) {
+		return nil
+	}
+	d.changesDirectory = true
+	dir, err := resolveDirectory(d.id.Registry, d.txn.Prefix)
+	if err == nil {
+		d.dir = dir
+	}
+	return err
+}
+
+func (d *draft) seal(key ed25519.PrivateKey) (events.Entry, error) {
+	prev := d.txn.Head().Position.Hash
+	if d.txn.Head().Position.Mark.IsZero() {
+		prev = d.id.Registry // the first entry of the first site
+	}
+	return events.Draft{
+		Registry: d.id.Registry, Site: d.id.Site, Mark: d.next(0).Mark,
+		Time: d.time, Prev: prev, Bodies: d.bodies,
+	}.Seal(key)
+}

@@ -1,0 +1,191 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/sync/errgroup"
+
+	"registry-node/events"
+	"registry-node/node/blob"
+	"registry-node/node/upstream"
+)
+
+// fetches are the requests to upstreams that are under way, and what they said
+// lately. All memory here is bounded, whatever is asked.
+type fetches struct {
+	asks   *flights[askKey, seen]
+	mods   *flights[fillKey, *events.HeldContent]
+	zips   *flights[fillKey, *events.HeldContent]
+	asked  *table[askKey, seen]
+	absent *table[fillKey, absence]
+}
+
+type fillKey struct {
+	repo events.RepoID
+	mv   module.Version
+}
+
+// absence is when and how an upstream said that a version is not there.
+type absence struct {
+	at  time.Time
+	err error
+}
+
+const (
+	askedSlots  = 1 << 13
+	absentSlots = 1 << 13
+)
+
+func newFetches(l *life) *fetches {
+	return &fetches{
+		asks:   newFlights[askKey, seen](l.ctx, &l.wg),
+		mods:   newFlights[fillKey, *events.HeldContent](l.ctx, &l.wg),
+		zips:   newFlights[fillKey, *events.HeldContent](l.ctx, &l.wg),
+		asked:  newTable[askKey, seen](askedSlots),
+		absent: newTable[fillKey, absence](absentSlots),
+	}
+}
+
+// fill fetches a part of a version, and returns what is held then.
+func (r *Repository) fill(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+	k := fillKey{r.repo.ID, mv}
+	if a, ok := r.node.fetches.absent.get(k); ok && time.Since(a.at) < freshFor {
+		return nil, a.err
+	}
+	fetch := r.fetchMod
+	if want == zipPart {
+		fetch = r.fetchZip
+	}
+	c, err := fetch(ctx, mv)
+	if errors.Is(err, ErrNotFound) {
+		r.node.fetches.absent.put(k, absence{time.Now(), err})
+	}
+	return c, err
+}
+
+// held returns what is held of mv now, nil if nothing is.
+func (r *Repository) held(mv module.Version) (*events.HeldContent, error) {
+	st := r.node.state.Load()
+	repo := st.dir.Repo(r.repo.ID)
+	v, err := r.node.version(st.dir, repo, mv)
+	if err != nil {
+		return nil, err
+	}
+	return r.readable(mv, v)
+}
+
+// fetchMod fetches info and go.mod of mv, verifies and records them. Concurrent
+// calls are one.
+func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
+	return r.node.fetches.mods.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
+		c, err := r.held(mv)
+		if err != nil || c != nil && c.HasMod() {
+			return c, err
+		}
+		rem, err := r.remote()
+		if err != nil {
+			return nil, err
+		}
+		var info upstream.Info
+		var mod []byte
+		var sums upstream.Sums
+		g, gctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { info, err = rem.client.Info(gctx, mv); return err })
+		g.Go(func() (err error) { mod, err = rem.client.Mod(gctx, mv); return err })
+		g.Go(func() (err error) { sums, err = rem.sums(gctx, mv); return err })
+		if err := g.Wait(); err != nil {
+			return nil, r.fetchFailed(err, mv)
+		}
+		return r.record(ctx, rem, admission{mv: mv, info: info.Raw, mod: mod, sums: sums})
+	})
+}
+
+// fetchZip fetches the zip of mv, verifies and records it, and its go.mod
+// before, if that is missing. Concurrent calls are one.
+func (r *Repository) fetchZip(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
+	return r.node.fetches.zips.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
+		c, err := r.held(mv)
+		if err != nil || c != nil && c.HasZip() && r.node.blobs.held(c.Zip) {
+			return c, err
+		}
+		rem, err := r.remote()
+		if err != nil {
+			return nil, err
+		}
+		if err := r.node.space.check(); err != nil {
+			return nil, err
+		}
+		stage, err := r.node.blobs.store.Stage(ctx, maxZip)
+		if err != nil {
+			return nil, storeFailed(err, "fetch "+mv.String())
+		}
+		defer stage.Discard()
+		var sums upstream.Sums
+		g, gctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { c, err = r.fetchMod(gctx, mv); return err })
+		g.Go(func() (err error) { _, err = rem.client.Zip(gctx, mv, stage); return err })
+		g.Go(func() (err error) { sums, err = rem.sums(gctx, mv); return err })
+		if err := g.Wait(); err != nil {
+			return nil, r.fetchFailed(err, mv)
+		}
+		return r.record(ctx, rem, admission{mv: mv, modH1: c.ModH1, zip: stage, sums: sums})
+	})
+}
+
+// record admits what was fetched and returns what is held then.
+func (r *Repository) record(ctx context.Context, rem *remote, a admission) (*events.HeldContent, error) {
+	a.repo = r.repo
+	if a.sums != (upstream.Sums{}) {
+		a.sumdb = rem.dbName
+	}
+	a.upstream = rem.client.Upstreams().String()
+	if _, err := r.node.admit(ctx, a); err != nil {
+		return nil, err
+	}
+	c, err := r.held(a.mv)
+	if err == nil && c == nil {
+		err = fail(ErrUnavailable, "%s@%s: repository %s has been changed meanwhile", a.mv.Path, a.mv.Version, r.repo.Name)
+	}
+	return c, err
+}
+
+// sums asks the checksum database for the hashes of mv. It returns none if the
+// settings say that the module is not in there.
+func (rem *remote) sums(ctx context.Context, mv module.Version) (upstream.Sums, error) {
+	if !rem.covers(mv.Path) {
+		return upstream.Sums{}, nil
+	}
+	return rem.sumdb.Lookup(ctx, mv)
+}
+
+const toolchainModule = "golang.org/toolchain"
+
+// covers reports whether content must be in the checksum database to be
+// recorded. The toolchain must always be.
+func (rem *remote) covers(path string) bool {
+	return rem.sumdb.Covers(path) && (path == toolchainModule || !events.MatchAny(rem.settings.NoSumdb, path))
+}
+
+// fetchFailed says what a failed fetch means for who asked.
+func (r *Repository) fetchFailed(err error, mv module.Version) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return err
+	}
+	what := mv.Path + "@" + mv.Version
+	switch {
+	case errors.Is(err, upstream.ErrNotInDatabase):
+		return because(err, ErrUpstream, "%s: the checksum database %s does not know it, so it is not served; if it is private, an administrator adds its path with: registry-node repo set %s --no-sumdb",
+			what, r.repo.Settings.Sumdb, r.repo.Name)
+	case errors.Is(err, upstream.ErrSecurity):
+		return because(err, ErrUpstream, "%s: SECURITY ERROR: what came as the checksum database's answer is not what it signed: %v", what, err)
+	case errors.Is(err, upstream.ErrNotFound):
+		return because(err, ErrNotFound, "%s: not found upstream of repository %s", what, r.repo.Name)
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, blob.ErrUnhealthy), errors.Is(err, blob.ErrTooLarge):
+		return storeFailed(err, what)
+	}
+	return upstreamFailed(err, what)
+}

@@ -1,0 +1,226 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"registry-node/events"
+	"registry-node/node/upstream"
+)
+
+// What an upstream says about lists and queries changes, so it is asked again
+// after a while; what it says of exact versions is recorded for ever, but their
+// absence only for a while.
+const (
+	freshFor = time.Minute
+	// failedFor is how long a failure of the upstream stands for what it would
+	// say if it were asked again.
+	failedFor = 5 * time.Second
+)
+
+// seen is what an upstream said to a list or a query, and when.
+type seen struct {
+	At       time.Time `json:"at"`
+	Versions []string  `json:"versions,omitempty"` // of a list
+	Version  string    `json:"version,omitempty"`  // of a query: the one it stands for
+	Info     []byte    `json:"info,omitempty"`     // of a query
+
+	absent bool  // it said that there is no such thing
+	err    error // it failed; what stands above is what it said before, if At is set
+	tried  time.Time
+}
+
+func (s seen) fresh(now time.Time) bool {
+	if s.err != nil {
+		return now.Sub(s.tried) < failedFor
+	}
+	return now.Sub(s.tried) < freshFor
+}
+
+func (s seen) known() bool { return !s.At.IsZero() }
+
+type askKey struct {
+	repo  events.RepoID
+	path  string
+	query string // empty: list; latestQuery: @latest
+}
+
+const latestQuery = "@latest"
+
+// listRemote returns the versions that the upstream lists, fresh if it can be
+// asked, together with those that are held.
+func (r *Repository) listRemote(ctx context.Context, path string) (List, error) {
+	h, err := r.node.heldVersions(r.st.dir, r.repo, path)
+	if err != nil {
+		return List{}, err
+	}
+	s, err := r.ask(ctx, path, "")
+	if err != nil {
+		return List{}, err
+	}
+	switch {
+	case s.known() || h.any:
+	case s.err != nil && !r.belowHeld(path):
+		return List{}, s.err
+	default:
+		return List{}, fail(ErrNotFound, "%s: no such module upstream of repository %s", path, r.repo.Name)
+	}
+	versions := slices.Concat(s.Versions, h.listed)
+	semver.Sort(versions)
+	versions = slices.DeleteFunc(slices.Compact(versions), func(v string) bool {
+		_, blocked := r.st.dir.Blocked(module.Version{Path: path, Version: v})
+		return blocked || slices.Contains(h.gone, v)
+	})
+	return List{Versions: versions, Stale: s.err != nil}, nil
+}
+
+// belowHeld reports whether path lies below a module of which this repository
+// holds a version. While the upstream is out of reach, such a path is taken not
+// to be a module: a failure there would fail "go get M/sub/pkg" although M is
+// held (GOPROXY reference, candidate paths).
+func (r *Repository) belowHeld(path string) bool {
+	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
+		h, err := r.node.heldVersions(r.st.dir, r.repo, path[:i])
+		if err == nil && h.any {
+			return true
+		}
+	}
+	return false
+}
+
+// queryRemote resolves a query upstream, or says what it stood for last if the
+// upstream can't be asked.
+func (r *Repository) queryRemote(ctx context.Context, path, query string) (Info, error) {
+	s, err := r.ask(ctx, path, query)
+	if err != nil {
+		return Info{}, err
+	}
+	switch {
+	case s.known():
+		if err := blocked(r.st.dir, module.Version{Path: path, Version: s.Version}); err != nil {
+			return Info{}, err
+		}
+		return Info{Version: s.Version, Data: s.Info}, nil
+	case s.err != nil && !r.belowHeld(path):
+		return Info{}, s.err
+	}
+	return Info{}, fail(ErrNotFound, "%s@%s: not found upstream of repository %s", path, query, r.repo.Name)
+}
+
+// ask returns what the upstream says to a list or a query, from memory while
+// that is fresh. The error is this node's own, or the caller's context's; the
+// upstream's is in the answer.
+func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) {
+	k := askKey{r.repo.ID, path, query}
+	if s, ok := r.node.fetches.asked.get(k); ok && (r.HeldOnly || s.fresh(time.Now())) {
+		return s, nil
+	}
+	if r.HeldOnly {
+		return r.lastSeen(k)
+	}
+	return r.node.fetches.asks.do(ctx, k, func(ctx context.Context) (seen, error) {
+		if s, ok := r.node.fetches.asked.get(k); ok && s.fresh(time.Now()) {
+			return s, nil
+		}
+		return r.askUpstream(ctx, k)
+	})
+}
+
+func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
+	rem, err := r.remote()
+	if err != nil {
+		return seen{}, err
+	}
+	s, err := askOne(ctx, rem.client, k)
+	s.tried = time.Now()
+	switch {
+	case err == nil:
+		s.At = s.tried
+		if err := r.remember(k, s); err != nil {
+			return seen{}, err
+		}
+	case errors.Is(err, upstream.ErrNotFound):
+		s = seen{absent: true, tried: s.tried}
+	default:
+		tried := s.tried
+		if s, err = r.failedAsk(k, err); err != nil {
+			return seen{}, err
+		}
+		s.tried = tried
+	}
+	r.node.fetches.asked.put(k, s)
+	return s, nil
+}
+
+// failedAsk returns what the upstream said before, with the failure beside it.
+func (r *Repository) failedAsk(k askKey, failure error) (seen, error) {
+	if errors.Is(failure, context.Canceled) {
+		return seen{}, failure
+	}
+	s, err := r.lastSeen(k)
+	s.err = upstreamFailed(failure, k.String())
+	return s, err
+}
+
+func (k askKey) String() string {
+	if k.query == "" {
+		return k.path
+	}
+	return k.path + "@" + strings.TrimPrefix(k.query, "@")
+}
+
+func askOne(ctx context.Context, c *upstream.Client, k askKey) (seen, error) {
+	switch k.query {
+	case "":
+		versions, err := c.List(ctx, k.path)
+		return seen{Versions: versions}, err
+	case latestQuery:
+		info, err := c.Latest(ctx, k.path)
+		return seen{Version: info.Version, Info: info.Raw}, err
+	}
+	info, err := c.Query(ctx, k.path, k.query)
+	return seen{Version: info.Version, Info: info.Raw}, err
+}
+
+// remember keeps an answer for times when the upstream can't be asked.
+func (r *Repository) remember(k askKey, s seen) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := r.node.index.Load().Local(seenSpace).Set(k.local(), b); err != nil {
+		return fmt.Errorf("%v: index: %w", k, err)
+	}
+	return nil
+}
+
+const seenSpace = "seen"
+
+func (k askKey) local() string { return k.repo.String() + "\x00" + k.path + "\x00" + k.query }
+
+func (r *Repository) lastSeen(k askKey) (s seen, err error) {
+	b, ok, err := r.node.index.Load().Local(seenSpace).Get(k.local())
+	if err == nil && ok {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return seen{}, fmt.Errorf("%v: index: %w", k, err)
+	}
+	return s, nil
+}
+
+func (r *Repository) remote() (*remote, error) {
+	rem := r.st.remotes[r.repo.ID]
+	if rem == nil {
+		return nil, fail(ErrUnavailable, "repository %s has been deleted", r.repo.Name)
+	}
+	return rem, rem.broken
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"registry-node/events"
+	"registry-node/node/blob"
+	"registry-node/node/index"
+	"registry-node/replication"
+)
+
+// Options says how a Node runs. Zero values work.
+type Options struct {
+	// Logger gets what an operator may want to know. Nil discards it.
+	Logger *slog.Logger
+	// Version is this program's version, for status.
+	Version string
+	// Self are the host:port pairs under which this node is reached, so that a
+	// remote repository that points back at it is refused.
+	Self []string
+
+	// noMend is for tests that show what mending is for.
+	noMend bool
+}
+
+// Node is one process of a site, open on its data directory.
+type Node struct {
+	dir    string
+	id     identity
+	key    ed25519.PrivateKey // signs the site's entries
+	opts   Options
+	logger *slog.Logger
+	life   *life
+
+	log   *replication.Log             // copy one of the site's log
+	index atomic.Pointer[index.Index]  // copy two, and what derives from it; replaced by Rebuild
+	state atomic.Pointer[state]        // the Directory and what hangs on it
+	blobs *blobs
+	space *space
+
+	commits *committer
+	reads   *reads
+	fetches *fetches
+}
+
+// state is what a Node derives from the Directory. It is replaced as a whole.
+type state struct {
+	dir     *events.Directory
+	remotes map[events.RepoID]*remote
+}
+
+// life is what a Node owns for as long as it is open.
+type life struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // goroutines under ctx
+	lock   *os.File       // of the data directory
+}
+
+// Open opens the data directory of a site: it locks it, compares the two copies
+// of the log, mends what one lacks from the other, and is ready for reads and
+// writes when it returns. It never makes a registry: that is what Init does. It
+// fails with ErrNoData if dir holds none.
+func Open(ctx context.Context, dir string, opts Options) (_ *Node, err error) {
+	if err := checkFormat(dir); err != nil {
+		return nil, err
+	}
+	id, key, err := readIdentity(dir)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, dir, id, key, opts)
+}
+
+func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, opts Options) (_ *Node, err error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{dir: dir, id: id, key: key, opts: opts, logger: opts.Logger, life: &life{lock: lock}, space: newSpace(dir)}
+	n.life.ctx, n.life.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	store, err := blob.Open(filepath.Join(dir, blobsDir))
+	if err != nil {
+		return nil, err
+	}
+	n.blobs = newBlobs(store, n.life)
+	n.log, err = replication.Open(ctx, replication.Config{
+		Dir: filepath.Join(dir, streamDir), Site: id.Site, Logger: n.logger, MinFree: minReserve,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openIndex(ctx); err != nil {
+		return nil, err
+	}
+	n.reads = newReads()
+	n.fetches = newFetches(n.life)
+	n.commits = &committer{
+		id: id, key: key, log: n.log, index: n.index.Load, space: n.space, logger: n.logger,
+		directory: n.directory, resolved: n.setDirectory, in: make(chan *proposal),
+	}
+	d, err := resolveDirectory(id.Registry, n.index.Load().Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	n.setDirectory(d)
+	n.life.wg.Go(func() { n.commits.run(n.life.ctx) })
+	n.life.wg.Go(func() { n.watch(n.life.ctx) })
+	return n, nil
+}
+
+// Close ends what runs and closes the stores. Requests must have ended.
+func (n *Node) Close() error {
+	n.life.cancel()
+	n.life.wg.Wait()
+	var errs []error
+	if st := n.state.Load(); st != nil {
+		for _, r := range st.remotes {
+			r.close()
+		}
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	if x := n.index.Load(); x != nil {
+		errs = append(errs, x.Close())
+	}
+	if n.blobs != nil {
+		errs = append(errs, n.blobs.store.Close())
+	}
+	return errors.Join(append(errs, n.life.lock.Close())...)
+}
+
+// Site returns the site that this node is of.
+func (n *Node) Site() events.Site { return n.id.Site }
+
+// Registry returns the id of the registry.
+func (n *Node) Registry() events.Digest { return n.id.Registry }
+
+func (n *Node) directory() *events.Directory { return n.state.Load().dir }
+
+// lockDir locks a data directory for this process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	taken, err := lockFile(f)
+	if taken {
+		err = fmt.Errorf("data directory %s is in use by another process; %w", dir, ErrLocked)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ErrLocked says that a running node has the data directory.
+var ErrLocked = errors.New("speak to it, or stop it first")

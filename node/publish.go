@@ -1,0 +1,114 @@
+package node
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
+)
+
+// Publication is a version to be published.
+type Publication struct {
+	Repo    events.RepoName // a local repository, or a virtual one that has a default for deployment
+	Version module.Version
+	Zip     io.Reader // the module zip
+	Time    time.Time // of the tag's commit; zero for the time of publishing
+	H1      events.H1 // of the zip as the publisher computed it; zero if unknown
+	Actor   string
+}
+
+// Published is what became of a publication.
+type Published struct {
+	Repo    events.RepoName `json:"repository"`
+	Module  string          `json:"module"`
+	Version string          `json:"version"`
+	// Position is the event that first stated this content; it is the first one
+	// even if the same content is published again.
+	Position events.EventID `json:"position"`
+	Time     time.Time      `json:"time"` // of that event
+	Existed  bool           `json:"existed"`
+	H1       events.H1      `json:"h1"`
+	ModH1    events.H1      `json:"go_mod_h1"`
+	Digest   events.Digest  `json:"digest"` // of the zip
+	Size     int64          `json:"size"`   // of the zip, bytes
+}
+
+// Publish puts a version into a local repository. When it returns without an
+// error the version is durable in both copies of the log and every later read
+// at this node sees it. Publishing the same content again succeeds.
+//
+// Errors: ErrNotFound (no such repository), ErrForbidden (not a local one, or
+// it does not own the path, or a block), ErrInvalid (path or version),
+// ErrTooLarge, ErrUnprocessable (the zip breaks a rule), ErrExists (there is
+// other content), ErrNoSpace, ErrUnavailable.
+func (n *Node) Publish(ctx context.Context, p Publication) (Published, error) {
+	r, err := n.deployable(p.Repo)
+	if err != nil {
+		return Published{}, err
+	}
+	if err := events.CheckVersion(p.Version); err != nil {
+		return Published{}, because(err, ErrInvalid, "%v", err)
+	}
+	a := admission{repo: r, mv: p.Version, published: true, at: p.Time, actor: p.Actor, wantH1: p.H1}
+	if err := a.allowed(n.directory(), r); err != nil {
+		return Published{}, err
+	}
+	if err := n.space.check(); err != nil {
+		return Published{}, err
+	}
+	what := "publish " + p.Version.Path + "@" + p.Version.Version
+	stage, err := n.blobs.store.Stage(ctx, maxZip)
+	if err != nil {
+		return Published{}, storeFailed(err, what)
+	}
+	defer stage.Discard()
+	if _, err := io.Copy(stage, p.Zip); err != nil {
+		return Published{}, storeFailed(err, what)
+	}
+	a.zip = stage
+	got, err := n.admit(ctx, a)
+	if err != nil {
+		return Published{}, err
+	}
+	return Published{
+		Repo: r.Name, Module: p.Version.Path, Version: p.Version.Version, Position: got.Event, Time: got.Time,
+		Existed: got.Existed, H1: got.Content.ZipH1, ModH1: got.Content.ModH1,
+		Digest: got.Content.Zip.Digest, Size: got.Content.Zip.Size,
+	}, nil
+}
+
+// deployable returns the local repository that takes what is published to name.
+func (n *Node) deployable(name events.RepoName) (*events.Repo, error) {
+	d := n.directory()
+	r := d.RepoNamed(name)
+	if r == nil || r.Deleted {
+		return nil, fail(ErrNotFound, "there is no repository called %q", name)
+	}
+	if r.Kind == events.Virtual && !r.Settings.Deploy.IsZero() {
+		if to := d.RepoNamed(r.Settings.Deploy); to != nil && !to.Deleted {
+			r = to
+		}
+	}
+	if r.Kind == events.Local {
+		return r, nil
+	}
+	var locals []string
+	for _, l := range d.Repos() {
+		if l.Kind == events.Local {
+			locals = append(locals, l.Name.String())
+		}
+	}
+	return nil, fail(ErrForbidden, "repository %s is %v and takes no publications; local repositories here: %s",
+		name, r.Kind, strings.Join(locals, ", "))
+}
+
+// ownsHint returns the pattern that an administrator most likely wants for a
+// module path: all of its host.
+func ownsHint(path string) string {
+	host, _, _ := strings.Cut(path, "/")
+	return host + "/**"
+}

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"registry-node/events"
+	"registry-node/node/index"
+	"registry-node/node/upstream"
+)
+
+// remote is what a remote repository works with: the client of its upstreams
+// and its checksum database.
+type remote struct {
+	settings events.RepoSettings
+	client   *upstream.Client
+	sumdb    *upstream.Sumdb
+	dbName   string // of the checksum database, empty if there is none
+	// broken is why the settings can't be used at this node, if so: what one
+	// version of the program accepts another may not.
+	broken error
+}
+
+func (r *remote) close() {
+	if r.broken == nil {
+		r.sumdb.Close()
+		r.client.Close()
+	}
+}
+
+// ViaHeader is the header by which nodes recognise requests that come round to
+// them again.
+const ViaHeader = upstream.ViaHeader
+
+// Via returns what this node writes into ViaHeader.
+func (n *Node) Via() string { return n.id.Registry.Hex()[:16] + "/" + n.id.Site.String() }
+
+// setDirectory makes d the Directory that everybody sees, with clients for its
+// remote repositories. Called by Open and then by the committer alone.
+func (n *Node) setDirectory(d *events.Directory) {
+	st := &state{dir: d, remotes: map[events.RepoID]*remote{}}
+	old := n.state.Load()
+	for _, r := range d.Repos() {
+		if r.Kind != events.Remote {
+			continue
+		}
+		if old != nil && old.remotes[r.ID] != nil && reflect.DeepEqual(old.remotes[r.ID].settings, r.Settings) {
+			st.remotes[r.ID] = old.remotes[r.ID]
+			continue
+		}
+		st.remotes[r.ID] = n.openRemote(r)
+	}
+	n.state.Store(st)
+	if old == nil {
+		return
+	}
+	for id, r := range old.remotes {
+		if st.remotes[id] != r {
+			n.life.wg.Go(r.close) // waits for what is under way
+		}
+	}
+}
+
+func (n *Node) openRemote(r *events.Repo) *remote {
+	rem := &remote{settings: r.Settings}
+	list, db, err := parseRemote(r.Settings, n.opts.Self)
+	if err != nil {
+		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
+		return rem
+	}
+	rem.client = upstream.New(list, upstream.Options{Via: n.Via(), UserAgent: "registry-node/" + n.opts.Version})
+	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
+		Database: db, Client: rem.client, State: localState{n, "sumdb " + r.ID.String()},
+	})
+	if err != nil {
+		rem.client.Close()
+		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: checksum database: %v", r.Name, err)
+		return rem
+	}
+	rem.dbName = db.Name()
+	return rem
+}
+
+// parseRemote checks the settings of a remote repository. self are the
+// addresses of this node, to which an upstream may not lead back.
+func parseRemote(s events.RepoSettings, self []string) (list upstream.List, db upstream.Database, err error) {
+	if list, err = upstream.ParseList(s.Upstream); err != nil {
+		return list, db, fmt.Errorf("upstream: %w", err)
+	}
+	if list.HasCredentials() {
+		return list, db, fmt.Errorf("upstream %s holds a password; settings are written to the log, where secrets must not be", list)
+	}
+	if list.EndsInDirect() {
+		return list, db, fmt.Errorf(`upstream %s ends in "direct", which a remote repository of this kind can't follow; name GOPROXY URLs only`, list)
+	}
+	for u := range strings.FieldsFuncSeq(s.Upstream, func(r rune) bool { return r == ',' || r == '|' }) {
+		if leadsBack(u, self) {
+			return list, db, fmt.Errorf("upstream %s is this node itself", list)
+		}
+	}
+	if db, err = upstream.ParseDatabase(s.Sumdb); err != nil {
+		return list, db, fmt.Errorf("checksum database: %w", err)
+	}
+	return list, db, nil
+}
+
+// leadsBack reports whether a URL names one of the addresses in self. Names for
+// the loopback address are taken for one another.
+func leadsBack(rawURL string, self []string) bool {
+	u, err := url.Parse(strings.TrimSpace(rawURL))
+	if err != nil || u.Host == "" {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return slices.ContainsFunc(self, func(addr string) bool {
+		host, p, err := net.SplitHostPort(addr)
+		return err == nil && p == port && canonicalHost(host) == canonicalHost(u.Hostname())
+	})
+}
+
+func canonicalHost(h string) string {
+	h = strings.ToLower(strings.TrimSuffix(h, "."))
+	if ip := net.ParseIP(h); h == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+		return "localhost"
+	}
+	return h
+}
+
+// localState keeps what an upstream.Sumdb has verified in the index's local
+// space. It follows the index when that is rebuilt.
+type localState struct {
+	node  *Node
+	space string
+}
+
+func (s localState) local() *index.Local { return s.node.index.Load().Local(s.space) }
+
+func (s localState) Get(key string) ([]byte, bool, error) { return s.local().Get(key) }
+func (s localState) Set(key string, value []byte) error   { return s.local().Set(key, value) }

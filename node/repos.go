@@ -1,0 +1,247 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"registry-node/events"
+)
+
+// RepoInfo is what people are told of a repository.
+type RepoInfo struct {
+	Name    events.RepoName `json:"name"`
+	Kind    events.RepoKind `json:"kind"`
+	ID      events.RepoID   `json:"id"`
+	Home    events.Site     `json:"home"`
+	Created time.Time       `json:"created"`
+	Changed time.Time       `json:"changed"`
+	Deleted bool            `json:"deleted,omitempty"`
+	events.RepoSettings
+	// Problem says why the repository can't be used at this node, if so.
+	Problem string `json:"problem,omitempty"`
+}
+
+// RepoChange says what to change of a repository. Nil fields leave things as
+// they are; the lists add and remove.
+type RepoChange struct {
+	Description *string            `json:"description,omitempty"`
+	Owns        []events.Pattern   `json:"owns_add,omitempty"`
+	Disowns     []events.Pattern   `json:"owns_remove,omitempty"`
+	Upstream    *string            `json:"upstream,omitempty"`
+	Sumdb       *string            `json:"sumdb,omitempty"`
+	NoSumdb     []events.Pattern   `json:"no_sumdb_add,omitempty"`
+	UseSumdb    []events.Pattern   `json:"no_sumdb_remove,omitempty"`
+	Members     *[]events.RepoName `json:"members,omitempty"` // replaces the list
+	Deploy      *events.RepoName   `json:"deploy,omitempty"`  // empty: none
+}
+
+func (c RepoChange) apply(s events.RepoSettings) events.RepoSettings {
+	set(&s.Description, c.Description)
+	set(&s.Upstream, c.Upstream)
+	set(&s.Sumdb, c.Sumdb)
+	set(&s.Members, c.Members)
+	set(&s.Deploy, c.Deploy)
+	s.Owns = addRemove(s.Owns, c.Owns, c.Disowns)
+	s.NoSumdb = addRemove(s.NoSumdb, c.NoSumdb, c.UseSumdb)
+	return s
+}
+
+func set[T any](to *T, v *T) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+func addRemove(list, add, remove []events.Pattern) []events.Pattern {
+	var out []events.Pattern
+	for _, p := range slices.Concat(list, add) {
+		if !slices.Contains(remove, p) && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Repos returns the repositories that exist, by name.
+func (n *Node) Repos() []RepoInfo {
+	st := n.state.Load()
+	infos := []RepoInfo{}
+	for _, r := range st.dir.Repos() {
+		infos = append(infos, st.info(r))
+	}
+	return infos
+}
+
+// Repo returns one repository. It fails with ErrNotFound.
+func (n *Node) Repo(name events.RepoName) (RepoInfo, error) {
+	st := n.state.Load()
+	r := st.dir.RepoNamed(name)
+	if r == nil || r.Deleted {
+		return RepoInfo{}, fail(ErrNotFound, "there is no repository called %q", name)
+	}
+	return st.info(r), nil
+}
+
+func (st *state) info(r *events.Repo) RepoInfo {
+	i := RepoInfo{
+		Name: r.Name, Kind: r.Kind, ID: r.ID, Home: r.Home(), Created: r.Created, Changed: r.Changed,
+		Deleted: r.Deleted, RepoSettings: r.Settings,
+	}
+	if rem := st.remotes[r.ID]; rem != nil && rem.broken != nil {
+		i.Problem = rem.broken.Error()
+	}
+	return i
+}
+
+// CreateRepo makes a repository. Errors: ErrExists, ErrInvalid, ErrNoSpace,
+// ErrUnavailable.
+func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, error) {
+	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		if err := n.isRegistryHome(v.dir); err != nil {
+			return nil, err
+		}
+		if nr.Name.IsZero() || nr.Kind.IsZero() {
+			return nil, fail(ErrInvalid, "a repository needs a name and a kind")
+		}
+		if old := v.dir.RepoNamed(nr.Name); old != nil {
+			if !old.Deleted {
+				return nil, fail(ErrExists, "there is a repository called %q already", nr.Name)
+			}
+			used, err := hasVersions(v, old)
+			if err != nil {
+				return nil, err
+			}
+			if old.Kind == events.Local && used {
+				return nil, fail(ErrExists, "a local repository called %q held versions, whose names are burnt; take it back with: registry-node repo restore %s", nr.Name, nr.Name)
+			}
+		}
+		if err := n.checkSettings(v.dir, nr.Name, nr.Kind, nr.Settings); err != nil {
+			return nil, err
+		}
+		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: n.id.Site, Settings: nr.Settings, Actor: actor}}, nil
+	})
+	if err != nil {
+		return RepoInfo{}, err
+	}
+	return n.Repo(nr.Name)
+}
+
+func hasVersions(v view, r *events.Repo) (bool, error) {
+	for _, err := range v.txn.Prefix(events.VersionsPrefix(r.ID, "")) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// ChangeRepo changes the settings of a repository. Errors: ErrNotFound,
+// ErrInvalid, ErrNoSpace, ErrUnavailable.
+func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, error) {
+	err := n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
+		s := change.apply(r.Settings)
+		if err := n.checkSettings(v.dir, name, r.Kind, s); err != nil {
+			return nil, err
+		}
+		return events.RepoChanged{Repo: r.ID, Kind: r.Kind, Settings: s, Actor: actor}, nil
+	})
+	if err != nil {
+		return RepoInfo{}, err
+	}
+	return n.Repo(name)
+}
+
+// DeleteRepo hides a repository and all in it; nothing is erased. One that is a
+// member of a virtual repository is not deleted. Errors: ErrNotFound, ErrExists
+// (it is a member), ErrNoSpace, ErrUnavailable.
+func (n *Node) DeleteRepo(ctx context.Context, name events.RepoName, reason, actor string) error {
+	return n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
+		for _, other := range v.dir.Repos() {
+			if slices.Contains(other.Settings.Members, name) {
+				return nil, fail(ErrExists, "repository %s is a member of %s; take it out there first", name, other.Name)
+			}
+		}
+		return events.RepoDeleted{Repo: r.ID, Reason: reason, Actor: actor}, nil
+	})
+}
+
+// RestoreRepo takes a deletion back. Errors: ErrNotFound, ErrExists (it is not
+// deleted), ErrNoSpace, ErrUnavailable.
+func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, error) {
+	err := n.decideRepo(ctx, name, true, func(v view, r *events.Repo) (events.Body, error) {
+		return events.RepoRestored{Repo: r.ID, Actor: actor}, nil
+	})
+	if err != nil {
+		return RepoInfo{}, err
+	}
+	return n.Repo(name)
+}
+
+// decideRepo proposes what decide says about a repository that exists, or, with
+// deleted, about one that was deleted.
+func (n *Node) decideRepo(ctx context.Context, name events.RepoName, deleted bool, decide func(view, *events.Repo) (events.Body, error)) error {
+	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		if err := n.isRegistryHome(v.dir); err != nil {
+			return nil, err
+		}
+		r := v.dir.RepoNamed(name)
+		if r == nil || r.Deleted && !deleted {
+			return nil, fail(ErrNotFound, "there is no repository called %q", name)
+		}
+		if deleted && !r.Deleted {
+			return nil, fail(ErrExists, "repository %q is not deleted", name)
+		}
+		b, err := decide(v, r)
+		if err != nil {
+			return nil, err
+		}
+		return []events.Body{b}, nil
+	})
+	return err
+}
+
+func (n *Node) isRegistryHome(d *events.Directory) error {
+	if home := d.Home(); home != n.id.Site {
+		return fail(ErrUnavailable, "site %s decides about repositories, and this is site %s", home, n.id.Site)
+	}
+	return nil
+}
+
+// checkSettings checks settings against each other and against the other
+// repositories.
+func (n *Node) checkSettings(d *events.Directory, name events.RepoName, kind events.RepoKind, s events.RepoSettings) error {
+	if err := s.Check(kind); err != nil {
+		return because(err, ErrInvalid, "repository %s: %v", name, err)
+	}
+	switch kind {
+	case events.Local:
+		for _, other := range d.Repos() {
+			for _, p := range s.Owns {
+				if other.Name != name && slices.Contains(other.Settings.Owns, p) {
+					return fail(ErrInvalid, "repository %s: the pattern %v is owned by repository %s", name, p, other.Name)
+				}
+			}
+		}
+	case events.Remote:
+		if _, _, err := parseRemote(s, n.opts.Self); err != nil {
+			return because(err, ErrInvalid, "repository %s: %v", name, err)
+		}
+	case events.Virtual:
+		return checkMembers(d, name, s)
+	}
+	return nil
+}
+
+func checkMembers(d *events.Directory, name events.RepoName, s events.RepoSettings) error {
+	for _, m := range s.Members {
+		r := d.RepoNamed(m)
+		switch {
+		case r == nil || r.Deleted:
+			return fail(ErrInvalid, "repository %s: there is no repository called %q to be its member", name, m)
+		case r.Kind == events.Virtual:
+			return fail(ErrInvalid, "repository %s: its member %q is virtual; members are local or remote", name, m)
+		case m == s.Deploy && r.Kind != events.Local:
+			return fail(ErrInvalid, "repository %s: only a local repository takes publications, and %q is %v", name, m, r.Kind)
+		}
+	}
+	return nil
+}

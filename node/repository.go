@@ -1,0 +1,419 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"registry-node/events"
+	"registry-node/node/blob"
+)
+
+// Repository reads from one repository, as the Directory was when it was
+// asked for. It is made per request and cheap.
+//
+// Its methods return ErrNotFound only if every repository that may answer knows
+// that what was asked for is not there. A member of a virtual repository that
+// fails ends the search with its error.
+type Repository struct {
+	node *Node
+	st   *state
+	repo *events.Repo
+	// HeldOnly answers from what is held here and never asks an upstream.
+	HeldOnly bool
+}
+
+// Info is the answer to .info and @latest.
+type Info struct {
+	Version string
+	Data    []byte // JSON
+	// Fixed says that the answer is for ever: an exact version was asked for.
+	Fixed bool
+}
+
+// List is the answer to list.
+type List struct {
+	Versions []string // sorted by semantic version
+	// Stale says that an upstream could not be asked, and the list is what it
+	// said last together with what is held.
+	Stale bool
+}
+
+// Zip is a module zip, open for reading. The caller closes File.
+type Zip struct {
+	blob.File
+	Digest events.Digest
+	Time   time.Time // when the content was first recorded
+}
+
+// Repository returns the repository called name. It fails with ErrNotFound.
+func (n *Node) Repository(name events.RepoName) (*Repository, error) {
+	st := n.state.Load()
+	r := st.dir.RepoNamed(name)
+	if r == nil || r.Deleted {
+		return nil, fail(ErrNotFound, "there is no repository called %q", name)
+	}
+	return &Repository{node: n, st: st, repo: r}, nil
+}
+
+// sources returns the local and remote repositories that may answer for a
+// module path, in order. What a local repository owns nobody else answers for:
+// its path reaches no upstream.
+func (r *Repository) sources(path string) ([]*Repository, error) {
+	owner := r.st.dir.Owner(path)
+	switch r.repo.Kind {
+	case events.Local:
+		return []*Repository{r}, nil
+	case events.Remote:
+		if owner != nil {
+			return nil, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
+		}
+		return []*Repository{r}, nil
+	}
+	var members []*Repository
+	for _, name := range r.repo.Settings.Members {
+		m := r.st.dir.RepoNamed(name)
+		if m == nil || m.Deleted || owner != nil && m.ID != owner.ID {
+			continue
+		}
+		members = append(members, &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly})
+	}
+	if owner != nil && len(members) == 0 {
+		return nil, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
+	}
+	return members, nil
+}
+
+// first returns the answer of the first source that has mv.
+func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
+	var none T
+	if err := events.CheckVersion(mv); err != nil {
+		return none, because(err, ErrNotFound, "%v", err)
+	}
+	if err := blocked(r.st.dir, mv); err != nil {
+		return none, err
+	}
+	sources, err := r.sources(mv.Path)
+	if err != nil {
+		return none, err
+	}
+	var absent error
+	for _, s := range sources {
+		v, err := get(s)
+		if !errors.Is(err, ErrNotFound) {
+			return v, err
+		}
+		absent = err
+	}
+	if len(sources) == 1 && absent != nil {
+		return none, absent
+	}
+	return none, because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, r.repo.Name)
+}
+
+// Info returns the info of a version, or of what a query (a branch, a tag, a
+// commit, "latest") stands for.
+func (r *Repository) Info(ctx context.Context, path, query string) (Info, error) {
+	if query == "latest" {
+		return r.Latest(ctx, path)
+	}
+	mv := module.Version{Path: path, Version: query}
+	if events.CheckVersion(mv) != nil {
+		return r.query(ctx, path, query)
+	}
+	return first(r, mv, func(s *Repository) (Info, error) {
+		c, err := s.content(ctx, mv, modPart)
+		if err != nil {
+			return Info{}, err
+		}
+		return Info{Version: query, Data: c.Info, Fixed: true}, nil
+	})
+}
+
+// Mod returns the go.mod of a version.
+func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
+	return first(r, mv, func(s *Repository) ([]byte, error) {
+		c, err := s.content(ctx, mv, modPart)
+		if err != nil {
+			return nil, err
+		}
+		return s.node.mod(ctx, c)
+	})
+}
+
+// Zip opens the zip of a version.
+func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
+	return first(r, mv, func(s *Repository) (Zip, error) {
+		c, err := s.content(ctx, mv, zipPart)
+		if err != nil {
+			return Zip{}, err
+		}
+		return s.openZip(ctx, mv, c)
+	})
+}
+
+// part is what is asked for of a version: the go.mod with the info, or the zip.
+type part bool
+
+const (
+	modPart part = false
+	zipPart part = true
+)
+
+func (p part) in(c *events.HeldContent) bool {
+	return c != nil && (p == modPart && c.HasMod() || p == zipPart && c.HasZip())
+}
+
+// content returns what is held of a version in a local or remote repository,
+// with the part that is asked for. A remote repository fetches it if it is
+// missing.
+func (r *Repository) content(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+	v, err := r.node.version(r.st.dir, r.repo, mv)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.readable(mv, v)
+	if err != nil {
+		return nil, err
+	}
+	if want.in(c) {
+		return c, nil
+	}
+	if r.repo.Kind == events.Local || r.HeldOnly {
+		return nil, fail(ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, r.repo.Name)
+	}
+	return r.fill(ctx, mv, want)
+}
+
+// readable returns the content of a version that may be shown, nil if there is
+// none.
+func (r *Repository) readable(mv module.Version, v *events.Version) (*events.HeldContent, error) {
+	switch v.Status {
+	case events.Held:
+		return &v.Contents[0], nil
+	case events.Hidden:
+		return nil, fail(ErrNotFound, "%s@%s was deleted from repository %s", mv.Path, mv.Version, r.repo.Name)
+	case events.Undecided:
+		return nil, fail(ErrUnavailable, "%s@%s was published at a site that is no longer home of repository %s; site %s has yet to decide about it",
+			mv.Path, mv.Version, r.repo.Name, r.repo.Home())
+	case events.Conflicted:
+		a, b := v.Contents[0], v.Contents[1]
+		return nil, fail(ErrForbidden, "%s@%s came with different content to different sites: go.mod %v zip %v (site %s), go.mod %v zip %v (site %s); an administrator must settle it",
+			mv.Path, mv.Version, a.ModH1, a.ZipH1, a.First.Event.Site, b.ModH1, b.ZipH1, b.First.Event.Site)
+	}
+	return nil, nil
+}
+
+// openZip opens the first of the zip's blobs that is here and right. One that is
+// lost is fetched again by a remote repository.
+func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.HeldContent) (Zip, error) {
+	for _, b := range c.Zips {
+		f, ok, err := r.node.blobs.open(ctx, b)
+		if err != nil {
+			return Zip{}, fmt.Errorf("%s@%s: zip %v: %w", mv.Path, mv.Version, b.Digest, err)
+		}
+		if ok {
+			return Zip{File: f, Digest: b.Digest, Time: c.First.Time}, nil
+		}
+	}
+	lost := fail(ErrUnavailable, "%s@%s: its zip is lost or damaged at this node (%v) and is not served until it is healed",
+		mv.Path, mv.Version, c.Zip.Digest)
+	if r.repo.Kind == events.Local || r.HeldOnly {
+		return Zip{}, lost
+	}
+	healed, err := r.fetchZip(ctx, mv)
+	if err != nil {
+		return Zip{}, errors.Join(lost, err)
+	}
+	f, ok, err := r.node.blobs.open(ctx, healed.Zips[len(healed.Zips)-1])
+	if err != nil || !ok {
+		return Zip{}, errors.Join(lost, err)
+	}
+	return Zip{File: f, Digest: healed.Zips[len(healed.Zips)-1].Digest, Time: healed.First.Time}, nil
+}
+
+// List returns the versions of a module: the union over all that may answer,
+// without pseudo-versions.
+func (r *Repository) List(ctx context.Context, path string) (List, error) {
+	if err := module.CheckPath(path); err != nil {
+		return List{}, because(err, ErrNotFound, "%v", err)
+	}
+	sources, err := r.sources(path)
+	if err != nil {
+		return List{}, err
+	}
+	var l List
+	found := false
+	for _, s := range sources {
+		one, err := s.list(ctx, path)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return List{}, err
+		}
+		found = true
+		l.Stale = l.Stale || one.Stale
+		l.Versions = append(l.Versions, one.Versions...)
+	}
+	if !found {
+		return List{}, fail(ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
+	}
+	if len(sources) > 1 {
+		semver.Sort(l.Versions)
+		l.Versions = slices.Compact(l.Versions)
+	}
+	return l, nil
+}
+
+func (r *Repository) list(ctx context.Context, path string) (List, error) {
+	if r.repo.Kind == events.Remote {
+		return r.listRemote(ctx, path)
+	}
+	h, err := r.node.heldVersions(r.st.dir, r.repo, path)
+	if err != nil {
+		return List{}, err
+	}
+	if !h.any {
+		return List{}, fail(ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
+	}
+	return List{Versions: slices.Clip(h.listed)}, nil
+}
+
+// Latest returns the info of the highest release, else of the highest
+// pre-release, else of the newest pseudo-version (by commit time) that is known.
+func (r *Repository) Latest(ctx context.Context, path string) (Info, error) {
+	l, err := r.List(ctx, path)
+	if err != nil {
+		return Info{}, err
+	}
+	version := highest(l.Versions)
+	if version == "" {
+		if version, err = r.newestPseudo(ctx, path); err != nil {
+			return Info{}, err
+		}
+	}
+	info, err := r.Info(ctx, path, version)
+	info.Fixed = false
+	return info, err
+}
+
+func (r *Repository) newestPseudo(ctx context.Context, path string) (string, error) {
+	sources, err := r.sources(path)
+	if err != nil {
+		return "", err
+	}
+	newest := ""
+	for _, s := range sources {
+		v, err := s.latestPseudo(ctx, path)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if newest == "" || comparePseudo(v, newest) > 0 {
+			newest = v
+		}
+	}
+	if newest == "" {
+		return "", fail(ErrNotFound, "%s: repository %s knows no version of it", path, r.repo.Name)
+	}
+	return newest, nil
+}
+
+func (r *Repository) latestPseudo(ctx context.Context, path string) (string, error) {
+	if r.repo.Kind == events.Remote && !r.HeldOnly {
+		info, err := r.queryRemote(ctx, path, latestQuery)
+		if err == nil {
+			return info.Version, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+	}
+	h, err := r.node.heldVersions(r.st.dir, r.repo, path)
+	if err != nil {
+		return "", err
+	}
+	if len(h.pseudo) == 0 {
+		return "", fail(ErrNotFound, "%s: no pseudo-version in repository %s", path, r.repo.Name)
+	}
+	return h.pseudo[len(h.pseudo)-1], nil
+}
+
+// highest returns the highest release of sorted versions, else the highest
+// pre-release; "" if there is none. An +incompatible version counts only if
+// there is no other release, as the go command prefers.
+func highest(versions []string) string {
+	best := ""
+	rank := func(v string) int {
+		switch {
+		case semver.Prerelease(v) != "":
+			return 1
+		case semver.Build(v) == "+incompatible":
+			return 2
+		}
+		return 3
+	}
+	for _, v := range versions {
+		if best == "" || rank(v) >= rank(best) {
+			best = v
+		}
+	}
+	return best
+}
+
+// query resolves what is not a canonical version.
+func (r *Repository) query(ctx context.Context, path, query string) (Info, error) {
+	if err := module.CheckPath(path); err != nil {
+		return Info{}, because(err, ErrNotFound, "%v", err)
+	}
+	sources, err := r.sources(path)
+	if err != nil {
+		return Info{}, err
+	}
+	for _, s := range sources {
+		info, err := s.queryOne(ctx, path, query)
+		if !errors.Is(err, ErrNotFound) {
+			return info, err
+		}
+	}
+	return Info{}, fail(ErrNotFound, "%s@%s: repository %s knows no such version, branch or commit", path, query, r.repo.Name)
+}
+
+func (r *Repository) queryOne(ctx context.Context, path, query string) (Info, error) {
+	if r.repo.Kind == events.Remote {
+		return r.queryRemote(ctx, path, query)
+	}
+	h, err := r.node.heldVersions(r.st.dir, r.repo, path)
+	if err != nil {
+		return Info{}, err
+	}
+	for _, v := range slices.Backward(h.pseudo) { // a commit, by the 12 digits that pseudo-versions have
+		if rev, err := module.PseudoVersionRev(v); err == nil && len(query) >= 12 && rev == query[:12] {
+			info, err := r.Info(ctx, path, v)
+			info.Fixed = false
+			return info, err
+		}
+	}
+	return Info{}, fail(ErrNotFound, "%s@%s: not found in repository %s", path, query, r.repo.Name)
+}
+
+// infoJSON returns the .info of a version that is published here.
+func infoJSON(version string, t time.Time) []byte {
+	b, err := json.Marshal(struct {
+		Version string
+		Time    time.Time
+	}{version, t.UTC()})
+	if err != nil {
+		panic(err) // a string and a time
+	}
+	return b
+}

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
+	"registry-node/node/upstream"
+)
+
+// Sumdb answers a request of the go command for a checksum database; path is
+// what follows "/sumdb/". A virtual repository answers for the databases of its
+// remote members. Names that a local repository owns never leave: they are
+// refused with the setting that the client lacks.
+func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, error) {
+	if mod, ok := lookedUp(path); ok {
+		if owner := r.st.dir.Owner(mod); owner != nil {
+			return upstream.Answer{}, fail(ErrForbidden,
+				"%s belongs to the local repository %s and is in no checksum database; set GONOSUMDB to match it", mod, owner.Name)
+		}
+	}
+	rem := r.databaseOf(path)
+	if rem == nil {
+		return upstream.Answer{}, fail(ErrNotFound, "%s: repository %s proxies no such checksum database", path, r.repo.Name)
+	}
+	if mod, ok := lookedUp(path); ok && !rem.covers(mod) {
+		return upstream.Answer{}, fail(ErrForbidden,
+			"%s is in no checksum database, by the settings of this registry; set GONOSUMDB to match it", mod)
+	}
+	a, err := rem.sumdb.Serve(ctx, path)
+	switch {
+	case err == nil:
+		return a, nil
+	case errors.Is(err, upstream.ErrNotInDatabase):
+		return a, because(err, ErrNotFound, "%v", err)
+	}
+	return a, upstreamFailed(err, "checksum database "+rem.dbName)
+}
+
+// databaseOf returns the first remote that may answer whose checksum database
+// path names.
+func (r *Repository) databaseOf(path string) *remote {
+	members := []events.RepoName{r.repo.Name}
+	if r.repo.Kind == events.Virtual {
+		members = r.repo.Settings.Members
+	}
+	for _, name := range members {
+		m := r.st.dir.RepoNamed(name)
+		if m == nil {
+			continue
+		}
+		if rem := r.st.remotes[m.ID]; rem != nil && rem.broken == nil && rem.dbName != "" && strings.HasPrefix(path, rem.dbName+"/") {
+			return rem
+		}
+	}
+	return nil
+}
+
+// lookedUp returns the module path of a lookup.
+func lookedUp(path string) (mod string, ok bool) {
+	_, rest, ok := strings.Cut(path, "/lookup/")
+	if !ok {
+		return "", false
+	}
+	escaped, _, _ := strings.Cut(rest, "@")
+	mod, err := module.UnescapePath(escaped)
+	return mod, err == nil
+}
