@@ -20,6 +20,10 @@ type Directory struct {
 	Level    int      // of event types that all members understand; at least 1
 	Recovery PublicKey
 
+	// homesNeed are the last entries of each site that Homes rest on: no cut-off
+	// takes them away.
+	homesNeed map[Site]Mark
+
 	sites  map[Site]Member
 	repos  map[RepoID]*Repo
 	names  map[RepoName]*Repo
@@ -93,7 +97,7 @@ func InDirectory(k Kind) bool {
 // the same registry and records give the same Directory.
 func ResolveDirectory(registry Digest, recs Records) *Directory {
 	d := &Directory{
-		Registry: registry, Level: 1,
+		Registry: registry, Level: 1, homesNeed: map[Site]Mark{},
 		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
 		blocks: map[module.Version]Block{},
 	}
@@ -130,14 +134,29 @@ func (d *Directory) resolveHomes(recs Records, keys []Key) {
 				b, ok := f.Body.(SiteJoined)
 				if ok && b.Name == c.Site && !b.Genesis.IsZero() && RegistryID(b) == d.Registry {
 					d.Recovery = b.Genesis.Recovery
-					cs := recs[KeyRegistry()]
-					d.Homes = homes(b.Name, cs.Of, func(n int) (HomeForced, bool) {
-						return recovered(d.Registry, d.Recovery, cs, n)
-					})
+					d.walkHomes(b.Name, recs[KeyRegistry()])
 					return
 				}
 			}
 		}
+	}
+}
+
+func (d *Directory) walkHomes(first Site, cs Contributions) {
+	need := func(s Site, m Mark) {
+		if m.Compare(d.homesNeed[s]) > 0 {
+			d.homesNeed[s] = m
+		}
+	}
+	d.Homes = homes(first, cs.Of, func(n int) (HomeForced, bool) {
+		b, site, at, ok := recovered(d.Registry, d.Recovery, cs, n)
+		if ok {
+			need(site, at)
+		}
+		return b, ok
+	})
+	for _, t := range d.Homes {
+		need(t.Site, t.Until)
 	}
 }
 
@@ -154,11 +173,17 @@ func (d *Directory) resolveSites(recs Records, keys []Key) {
 			d.sites[m.Name] = m
 		}
 	}
-	for _, t := range d.Homes { // what ended a tenure can't be cut off
-		if m, ok := d.sites[t.Site]; ok && m.Left && !t.Until.IsZero() && m.CutOff.Compare(t.Until) < 0 {
-			m.CutOff = t.Until
-			d.sites[t.Site] = m
+	for site, m := range d.sites {
+		if !m.Left {
+			continue
 		}
+		// Homes are decided first, cut-offs second. A site that is home can't leave,
+		// and what homes rest on stays, or a cut-off could undo who decided it.
+		m.Left = site != d.Home()
+		if need := d.homesNeed[site]; need.Compare(m.CutOff) > 0 {
+			m.CutOff = need
+		}
+		d.sites[site] = m
 	}
 }
 

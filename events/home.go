@@ -152,16 +152,17 @@ func findCeded(facts Contribution, n int, t Tenure) (HomeCeded, Mark, bool) {
 }
 
 // recovered returns the forced move of the registry's tenure n that the
-// recovery key signed. Of several the one that the first site by name states
-// first counts, so that all sites choose alike. recovery is well-formed.
-func recovered(registry Digest, recovery PublicKey, cs Contributions, n int) (HomeForced, bool) {
+// recovery key signed, and where it stands. Of several the one that the first
+// site by name states first counts, so that all sites choose alike. recovery is
+// well-formed.
+func recovered(registry Digest, recovery PublicKey, cs Contributions, n int) (HomeForced, Site, Mark, bool) {
 	for _, c := range cs {
 		for _, f := range c.Facts {
 			b, ok := f.Body.(HomeForced)
 			if ok && b.Tenure == n && ed25519.Verify(ed25519.PublicKey(recovery), ForcedText(registry, b), b.Signature) {
-				return b, true
+				return b, c.Site, f.Mark, true
 			}
 		}
 	}
-	return HomeForced{}, false
+	return HomeForced{}, Site{}, Mark{}, false
 }
