@@ -39,7 +39,10 @@ func Of(id RepoID, mv module.Version) ModuleVersion { return ModuleVersion{id, m
 // Key returns the record of the module version.
 func (v ModuleVersion) Key(EventID) Key { return KeyVersion(v.Repo, v.ModVersion()) }
 
-func (v *ModuleVersion) readField(key []byte, s *scanner) (known bool, err error) {
+// readPart is a fieldReader's readField for its embedded part. It must not have
+// that name: every body that embeds it would become a fieldReader of this part
+// alone.
+func (v *ModuleVersion) readPart(key []byte, s *scanner) (known bool, err error) {
 	switch string(key) {
 	case "repo":
 		return true, s.into(&v.Repo)
@@ -125,7 +128,7 @@ func (c Content) Blobs() []Blob {
 	return slices.DeleteFunc([]Blob{c.ModBlob, c.Zip}, Blob.IsZero)
 }
 
-func (c *Content) readField(key []byte, s *scanner) (known bool, err error) {
+func (c *Content) readPart(key []byte, s *scanner) (known bool, err error) {
 	switch string(key) {
 	case "mod_h1":
 		return true, s.into(&c.ModH1)
@@ -240,20 +243,20 @@ func (b *VersionPublished) readField(key []byte, s *scanner) (known bool, err er
 	if string(key) == "actor" {
 		return true, s.str(&b.Actor)
 	}
-	if known, err = b.ModuleVersion.readField(key, s); known {
+	if known, err = b.ModuleVersion.readPart(key, s); known {
 		return known, err
 	}
-	return b.Content.readField(key, s)
+	return b.Content.readPart(key, s)
 }
 
 func (b *VersionFilled) readField(key []byte, s *scanner) (known bool, err error) {
 	if string(key) == "upstream" {
 		return true, s.str(&b.Upstream)
 	}
-	if known, err = b.ModuleVersion.readField(key, s); known {
+	if known, err = b.ModuleVersion.readPart(key, s); known {
 		return known, err
 	}
-	return b.Content.readField(key, s)
+	return b.Content.readPart(key, s)
 }
 
 func (b VersionPublished) check() error {
