@@ -253,6 +253,8 @@ const (
 	defaultCache = 32 << 20
 	memTable     = 16 << 20
 	openTables   = 256
+	dataBlock    = 16 << 10
+	indexBlock   = 128 << 10 // large enough that most tables need no index of their index
 )
 
 // storeOptions bounds what Pebble keeps in memory: the cache, two memtables and
@@ -279,6 +281,8 @@ func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = dataBlock
+		o.Levels[i].IndexBlockSize = indexBlock
 	}
 	return o
 }

@@ -53,13 +53,10 @@ func (l *Local) Delete(key string) error {
 // All yields the rows whose keys start with prefix, in key order. An error ends
 // it.
 func (l *Local) All(prefix string) iter.Seq2[LocalRow, error] {
-	return func(yield func(LocalRow, error) bool) {
+	return sequence(func(yield func(LocalRow) bool) error {
 		p := l.key(prefix)
-		err := l.x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
-			return yield(LocalRow{string(it.Key()[len(l.prefix):]), bytes.Clone(it.Value())}, nil), nil
+		return l.x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+			return yield(LocalRow{string(it.Key()[len(l.prefix):]), bytes.Clone(it.Value())}), nil
 		})
-		if err != nil {
-			yield(LocalRow{}, err)
-		}
-	}
+	})
 }

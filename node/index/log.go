@@ -95,15 +95,12 @@ func (x *Index) Entry(s events.Site, m events.Mark) ([]byte, bool, error) {
 // holds on to files of the store while it runs, so who serves a slow reader
 // should stop now and then and go on from the last mark.
 func (x *Index) Entries(s events.Site, behind events.Mark) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+	return sequence(func(yield func([]byte) bool) error {
 		from := append(entryKey(s, behind), nul) // the least key behind it
-		err := x.scan(from, after(entriesPrefix(s)), func(it *pebble.Iterator) (bool, error) {
-			return yield(bytes.Clone(it.Value()), nil), nil
+		return x.scan(from, after(entriesPrefix(s)), func(it *pebble.Iterator) (bool, error) {
+			return yield(bytes.Clone(it.Value())), nil
 		})
-		if err != nil {
-			yield(nil, err)
-		}
-	}
+	})
 }
 
 // StateHashAt returns the state hash of a site's log at m, and whether it is

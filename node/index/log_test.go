@@ -186,3 +186,5 @@ func tryApply(x *index.Index, entries ...events.Entry) error {
 	}
 	return t.Commit(false)
 }
+
+func (w *writer) keyOf(events.Site, events.Mark) ed25519.PublicKey { return w.public() }

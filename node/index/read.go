@@ -22,7 +22,7 @@ type Record struct {
 func (x *Index) Get(k events.Key) (events.Contributions, error) {
 	var cs events.Contributions
 	prefix := recordPrefix(k)
-	err := x.iterate(nil, func(it *pebble.Iterator) error {
+	err := view{x, x.db}.iterate(&pebble.IterOptions{UseL6Filters: true}, func(it *pebble.Iterator) error {
 		for it.SeekPrefixGE(prefix); it.Valid(); it.Next() {
 			sc, err := decodeRow(it, prefix)
 			if err != nil {
@@ -63,31 +63,44 @@ func decodeFacts(key, value []byte) (events.Contribution, error) {
 // events.VersionsPrefix or events.KindPrefix return. It shows one moment, that of
 // its start. An error ends it.
 func (x *Index) Prefix(prefix string) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
+	return sequence(func(yield func(Record) bool) error {
 		var r Record
-		var rowPrefix []byte
+		var rows []byte // what the rows of r start with; nil before the first
 		p := append([]byte{spaceRecord}, prefix...)
 		more := true
 		err := x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
-			if rowPrefix == nil || !bytes.HasPrefix(it.Key(), rowPrefix) {
-				if rowPrefix != nil {
-					more = yield(r, nil)
+			if rows == nil || !bytes.HasPrefix(it.Key(), rows) {
+				if more = rows == nil || yield(r); !more {
+					return false, nil
 				}
 				k, _, err := parseContributionKey(it.Key())
-				if err != nil || !more {
-					return more, err
+				if err != nil {
+					return false, fmt.Errorf("%w: %w", ErrCorrupt, err)
 				}
-				r, rowPrefix = Record{Key: k}, recordPrefix(k)
+				r, rows = Record{Key: k}, recordPrefix(k)
 			}
-			sc, err := decodeRow(it, rowPrefix)
+			sc, err := decodeRow(it, rows)
 			r.Contributions = append(r.Contributions, sc)
 			return true, err
 		})
-		switch {
-		case err != nil:
-			yield(Record{}, err)
-		case more && rowPrefix != nil:
-			yield(r, nil)
+		if err == nil && more && rows != nil {
+			yield(r)
+		}
+		return err
+	})
+}
+
+// sequence returns what run yields as an iterator that ends with run's error, if
+// it returns one.
+func sequence[T any](run func(yield func(T) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		more := true
+		err := run(func(v T) bool {
+			more = yield(v, nil)
+			return more
+		})
+		if err != nil && more {
+			yield(*new(T), err)
 		}
 	}
 }
@@ -96,16 +109,12 @@ func (x *Index) Prefix(prefix string) iter.Seq2[Record, error] {
 // repository, in byte order, from the first one behind after on ("" for all). It
 // reads one row of each. An error ends it.
 func (x *Index) Modules(repo events.RepoID, after string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		if err := x.modules(repo, after, yield); err != nil {
-			yield("", err)
-		}
-	}
+	return sequence(func(yield func(string) bool) error { return x.modules(repo, after, yield) })
 }
 
-func (x *Index) modules(repo events.RepoID, last string, yield func(string, error) bool) error {
+func (x *Index) modules(repo events.RepoID, last string, yield func(string) bool) error {
 	base := append([]byte{spaceRecord}, events.VersionsPrefix(repo, "")...)
-	return x.iterate(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)}, func(it *pebble.Iterator) error {
+	return view{x, x.db}.iterate(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)}, func(it *pebble.Iterator) error {
 		seek := bytes.Clone(base)
 		for {
 			if last != "" { // past all keys of the module: path, NUL, …
@@ -122,7 +131,7 @@ func (x *Index) modules(repo events.RepoID, last string, yield func(string, erro
 			if !ok || mv.Path <= last {
 				return fmt.Errorf("%w: key %q is not that of a version behind module %q", ErrCorrupt, it.Key(), last)
 			}
-			if last = mv.Path; !yield(last, nil) {
+			if last = mv.Path; !yield(last) {
 				return nil
 			}
 		}
@@ -132,10 +141,10 @@ func (x *Index) modules(repo events.RepoID, last string, yield func(string, erro
 // Blobs yields the blobs that records refer to, each once, in the order of their
 // digests. An error ends it.
 func (x *Index) Blobs() iter.Seq2[events.Blob, error] {
-	return func(yield func(events.Blob, error) bool) {
+	return sequence(func(yield func(events.Blob) bool) error {
 		var last events.Blob
 		p := []byte{spaceBlob}
-		err := x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+		return x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
 			b, _, err := parseBlobKey(it.Key())
 			if err != nil {
 				return false, fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -144,12 +153,9 @@ func (x *Index) Blobs() iter.Seq2[events.Blob, error] {
 				return true, nil
 			}
 			last = b
-			return yield(b, nil), nil
+			return yield(b), nil
 		})
-		if err != nil {
-			yield(events.Blob{}, err)
-		}
-	}
+	})
 }
 
 // Refers reports whether any record refers to the blob with this digest.
@@ -162,29 +168,40 @@ func (x *Index) Refers(d events.Digest) (found bool, err error) {
 	return found, err
 }
 
+// get reads the store as it is now; see view.
+func (x *Index) get(key []byte) ([]byte, bool, error) { return view{x, x.db}.get(key) }
+
+// scan reads the store as it is now; see view.
+func (x *Index) scan(from, to []byte, row func(*pebble.Iterator) (more bool, err error)) error {
+	return view{x, x.db}.scan(from, to, row)
+}
+
+// A view reads the store as it is now, or as it was at a snapshot.
+type view struct {
+	x *Index
+	r pebble.Reader
+}
+
 // get returns a copy of the value of key, and whether there is one.
-func (x *Index) get(key []byte) ([]byte, bool, error) {
-	if err := x.readable(); err != nil {
+func (v view) get(key []byte) ([]byte, bool, error) {
+	if err := v.x.readable(); err != nil {
 		return nil, false, err
 	}
-	v, closer, err := x.db.Get(key)
+	value, closer, err := v.r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, x.readable()
+		return nil, false, v.x.readable()
 	}
 	if err != nil {
-		return nil, false, x.readError(err)
+		return nil, false, v.x.readError(err)
 	}
-	v = bytes.Clone(v)
-	if v == nil {
-		v = []byte{}
-	}
-	return v, true, errors.Join(closer.Close(), x.readable())
+	value = append([]byte{}, value...)
+	return value, true, errors.Join(closer.Close(), v.x.readable())
 }
 
 // scan calls row for each row in [from, to), in order, until it returns false or
 // an error. What the iterator shows is valid only within the call.
-func (x *Index) scan(from, to []byte, row func(*pebble.Iterator) (more bool, err error)) error {
-	return x.iterate(&pebble.IterOptions{LowerBound: from, UpperBound: to}, func(it *pebble.Iterator) error {
+func (v view) scan(from, to []byte, row func(*pebble.Iterator) (more bool, err error)) error {
+	return v.iterate(&pebble.IterOptions{LowerBound: from, UpperBound: to}, func(it *pebble.Iterator) error {
 		for it.First(); it.Valid(); it.Next() {
 			if more, err := row(it); err != nil || !more {
 				return err
@@ -196,16 +213,16 @@ func (x *Index) scan(from, to []byte, row func(*pebble.Iterator) (more bool, err
 
 // iterate runs walk with an iterator over one moment of the store. A fault that
 // the iterator met is an error even if to walk it looked like the end.
-func (x *Index) iterate(o *pebble.IterOptions, walk func(*pebble.Iterator) error) (err error) {
-	if err := x.readable(); err != nil {
+func (v view) iterate(o *pebble.IterOptions, walk func(*pebble.Iterator) error) (err error) {
+	if err := v.x.readable(); err != nil {
 		return err
 	}
-	it, err := x.db.NewIter(o)
+	it, err := v.r.NewIter(o)
 	if err != nil {
-		return x.readError(err)
+		return v.x.readError(err)
 	}
-	defer func() { err = errors.Join(err, x.readable()) }()
-	defer func() { err = errors.Join(err, x.readError(it.Close())) }() // Close returns Error
+	defer func() { err = errors.Join(err, v.x.readable()) }()
+	defer func() { err = errors.Join(err, v.x.readError(it.Close())) }() // Close returns Error
 	return walk(it)
 }
 

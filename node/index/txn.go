@@ -25,6 +25,9 @@ type Txn struct {
 	head  Head // after the last Record
 	rows  map[events.Key]*row
 	batch *pebble.Batch // blob references, entries, state hashes; rows come at Commit
+	// stored reads the site's own rows as they were when the Txn first looked at
+	// one, which is as Begin found them, since nobody else writes them; nil before.
+	stored *pebble.Iterator
 
 	pending []events.Event // applied since the last Record
 	touched []*row         // changed since the last Record
@@ -182,7 +185,7 @@ func (t *Txn) row(k events.Key) (*row, error) {
 	}
 	r := &row{key: k}
 	key := contributionKey(k, t.site)
-	value, ok, err := t.x.get(key)
+	value, ok, err := t.lookUp(key)
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +197,24 @@ func (t *Txn) row(k events.Key) (*row, error) {
 	}
 	t.rows[k] = r
 	return r, nil
+}
+
+// lookUp returns the stored value of one of the site's own rows, which is valid
+// until the next call, and whether there is one. In a replay most are not there,
+// which the bloom filters of all levels tell.
+func (t *Txn) lookUp(key []byte) (value []byte, ok bool, err error) {
+	if err := t.x.readable(); err != nil {
+		return nil, false, err
+	}
+	if t.stored == nil {
+		if t.stored, err = t.x.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+			return nil, false, t.x.readError(err)
+		}
+	}
+	if t.stored.SeekPrefixGE(key) && bytes.Equal(t.stored.Key(), key) {
+		return t.stored.Value(), true, t.x.readable()
+	}
+	return nil, false, errors.Join(t.x.readError(t.stored.Error()), t.x.readable())
 }
 
 // refer notes the blobs that the record refers to because of body.
@@ -362,6 +383,10 @@ func (t *Txn) Discard() {
 	if t.batch != nil {
 		_ = t.batch.Close() // an uncommitted batch is only memory
 		t.batch = nil
+	}
+	if t.stored != nil {
+		_ = t.stored.Close() // its errors were those of lookUp
+		t.stored = nil
 	}
 	t.rows, t.touched, t.pending = nil, nil, nil
 	t.err = errEnded

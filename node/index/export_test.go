@@ -1,0 +1,49 @@
+package index
+
+import (
+	"encoding/json"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"registry-node/events"
+)
+
+// Comparer and Split are the key order under test.
+var (
+	Comparer = comparer
+	Split    = split
+)
+
+// WithFS returns options with which the index lives in fs, without a ballast.
+func WithFS(fs vfs.FS) Options { return Options{fs: fs} }
+
+// CreateIn is Create in another file system.
+func CreateIn(fs vfs.FS, dir string, registry events.Digest) error {
+	return create(dir, registry, Options{fs: fs})
+}
+
+// DB is the store, to break it.
+func (x *Index) DB() *pebble.DB { return x.db }
+
+// Keys of rows, to break them.
+var (
+	ContributionKey = contributionKey
+	EntryKey        = entryKey
+	BlobKey         = blobKey
+)
+
+// SetStamp changes what the index says it is.
+func (x *Index) SetStamp(format, apply int) error {
+	value, err := json.Marshal(stamp{format, x.stamp.Registry, apply})
+	if err != nil {
+		return err
+	}
+	return x.db.Set([]byte{spaceStamp}, value, pebble.Sync)
+}
+
+// Fatalf is what Pebble calls when it can't go on.
+func (x *Index) Fatalf(format string, args ...any) { x.disk.Fatalf(format, args...) }
+
+// BallastSize returns the size of the ballast, in bytes.
+func (x *Index) BallastSize() int64 { return x.disk.ballast.size }
