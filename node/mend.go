@@ -45,7 +45,9 @@ func (n *Node) currentIndex() (int, error) {
 func (n *Node) openIndex(ctx context.Context) error {
 	x, why := n.tryIndex()
 	if x == nil {
-		n.logger.Warn("index is rebuilt from the log", "reason", why)
+		if checkFormat(n.dir) == nil { // else it is being made, see Init
+			n.logger.Warn("index is rebuilt from the log", "reason", why)
+		}
 		return n.rebuildIndex(ctx)
 	}
 	n.index.Store(x)

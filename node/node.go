@@ -40,9 +40,9 @@ type Node struct {
 	logger *slog.Logger
 	life   *life
 
-	log   *replication.Log             // copy one of the site's log
-	index atomic.Pointer[index.Index]  // copy two, and what derives from it; replaced by Rebuild
-	state atomic.Pointer[state]        // the Directory and what hangs on it
+	log   *replication.Log            // copy one of the site's log
+	index atomic.Pointer[index.Index] // copy two, and what derives from it; replaced by Rebuild
+	state atomic.Pointer[state]       // the Directory and what hangs on it
 	blobs *blobs
 	space *space
 

@@ -51,7 +51,7 @@ func (v *Verification) problem(format string, args ...any) {
 func (n *Node) Verify(ctx context.Context, progress func(what string, done uint64)) (*Verification, error) {
 	v := &Verification{Problems: []string{}}
 	x := n.index.Load()
-	rep, err := x.Audit(ctx, n.keyOf, func(done uint64) { progress("index", done) })
+	rep, err := x.Audit(ctx, n.keyOf, func(r index.Report) { progress("index", uint64(r.Contributions)) })
 	if err != nil {
 		return nil, fmt.Errorf("verify the index: %w", err)
 	}
