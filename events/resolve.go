@@ -144,7 +144,7 @@ func (d *Directory) publishedLate(r *Repo, cs Contributions) bool {
 func (d *Directory) resolveFilled(v *Version, cs Contributions) {
 	for site, f := range d.byMembers(cs) {
 		if b, ok := f.Body.(VersionFilled); ok && b.HasZip() {
-			addContent(v, site, f, b)
+			content(v, b.ModH1, b.ZipH1).joinZip(site, f, b)
 		}
 	}
 	for site, f := range d.byMembers(cs) {
@@ -155,12 +155,12 @@ func (d *Directory) resolveFilled(v *Version, cs Contributions) {
 		joined := false
 		for i := range v.Contents {
 			if v.Contents[i].ModH1 == b.ModH1 {
-				v.Contents[i].join(site, f, b)
+				v.Contents[i].joinMod(site, f, b)
 				joined = true
 			}
 		}
 		if !joined {
-			addContent(v, site, f, b)
+			content(v, b.ModH1, H1{}).joinMod(site, f, b)
 		}
 	}
 	if s := d.settled(cs); s != nil {
@@ -178,34 +178,41 @@ func (d *Directory) resolveFilled(v *Version, cs Contributions) {
 	}
 }
 
-func addContent(v *Version, site Site, f Fact, b VersionFilled) {
-	i := slices.IndexFunc(v.Contents, func(c HeldContent) bool {
-		return c.ModH1 == b.ModH1 && c.ZipH1 == b.ZipH1
-	})
+// content returns the content with this identity among those of v, where it adds
+// it if it is not there yet.
+func content(v *Version, mod, zip H1) *HeldContent {
+	i := slices.IndexFunc(v.Contents, func(c HeldContent) bool { return c.ModH1 == mod && c.ZipH1 == zip })
 	if i < 0 {
 		i = len(v.Contents)
-		v.Contents = append(v.Contents, HeldContent{
-			Content: Content{ModH1: b.ModH1, ZipH1: b.ZipH1, Sumdb: b.Sumdb},
-			First:   sourceOf(site, f, "", b.Upstream),
-		})
+		v.Contents = append(v.Contents, HeldContent{Content: Content{ModH1: mod, ZipH1: zip}})
 	}
-	v.Contents[i].join(site, f, b)
+	return &v.Contents[i]
 }
 
-// join adds what b states to the content: the info and go.mod of the first site
-// by name, the zip of the first and the other addresses behind it.
-func (c *HeldContent) join(site Site, f Fact, b VersionFilled) {
-	if src := sourceOf(site, f, "", b.Upstream); src.Event.Compare(c.First.Event) < 0 {
-		c.First = src
+// joinZip adds an address of the zip: the first is that of the first site by
+// name.
+func (c *HeldContent) joinZip(site Site, f Fact, b VersionFilled) {
+	c.joinSource(site, f, b)
+	if len(c.Zips) == 0 {
+		c.Zip = b.Zip
 	}
-	if b.HasMod() && !c.HasMod() {
+	if !slices.Contains(c.Zips, b.Zip) {
+		c.Zips = append(c.Zips, b.Zip)
+	}
+}
+
+// joinMod takes the info and go.mod of the first site by name.
+func (c *HeldContent) joinMod(site Site, f Fact, b VersionFilled) {
+	c.joinSource(site, f, b)
+	if !c.HasMod() {
 		c.Info, c.Mod, c.ModBlob = b.Info, b.Mod, b.ModBlob
 	}
-	if b.HasZip() && b.ZipH1 == c.ZipH1 && !slices.Contains(c.Zips, b.Zip) {
-		if len(c.Zips) == 0 {
-			c.Zip = b.Zip
-		}
-		c.Zips = append(c.Zips, b.Zip)
+}
+
+func (c *HeldContent) joinSource(site Site, f Fact, b VersionFilled) {
+	src := sourceOf(site, f, "", b.Upstream)
+	if c.First.Event.IsZero() || src.Event.Compare(c.First.Event) < 0 {
+		c.First, c.Sumdb = src, b.Sumdb
 	}
 }
 
