@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,10 +64,43 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 	if err != nil {
 		return admitted{}, err
 	}
+	if got, done, err := n.already(&a, content); done {
+		return got, err
+	}
+	// From here to the end of the proposal blobs exist that no record refers to
+	// yet; a sweep waits.
+	n.blobs.admitting.RLock()
+	defer n.blobs.admitting.RUnlock()
 	if err := n.storeBlobs(ctx, &a, &content); err != nil {
 		return admitted{}, err
 	}
 	return n.propose(ctx, a, content)
+}
+
+// already answers an admission of a version that is there, without storing
+// anything but bytes that were lost. What it does not see because it happens at
+// this moment, the proposal does.
+func (n *Node) already(a *admission, c events.Content) (got admitted, done bool, err error) {
+	v, err := n.version(n.directory(), a.repo, a.mv)
+	if err != nil {
+		return admitted{}, true, err
+	}
+	if err := a.conflict(a.repo, v, c); err != nil {
+		return admitted{}, true, err
+	}
+	if a.zip != nil {
+		c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
+	}
+	if v.Status != events.Held || !a.contained(&v.Contents[0], c) {
+		return admitted{}, false, nil
+	}
+	h := &v.Contents[0]
+	if a.zip != nil && slices.Contains(h.Zips, c.Zip) {
+		if _, err := a.zip.Commit(c.Zip.Digest); err != nil {
+			return admitted{}, true, storeFailed(err, a.mv.Path+"@"+a.mv.Version)
+		}
+	}
+	return admitted{h.First.Event, h.First.Time, true, h.Content}, true, nil
 }
 
 // verify checks the admission against the zip rules, its own go.mod, the
@@ -235,12 +269,9 @@ func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 	if !c.HasZip() {
 		return true
 	}
-	for _, z := range h.Zips {
-		if z == c.Zip {
-			return true
-		}
-	}
-	return a.published && h.HasZip() // other bytes of the same tree add nothing
+	// Other bytes of the same tree add nothing to a published version; of a fill
+	// they are another address.
+	return slices.Contains(h.Zips, c.Zip) || a.published && h.HasZip()
 }
 
 // conflict reports whether the version is there with other content, or was.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"registry-node/events"
@@ -16,6 +17,9 @@ type blobs struct {
 	store    *blob.Store
 	verdicts *table[events.Digest, verdict]
 	checks   *flights[events.Digest, bool]
+	// admitting is held for reading while a blob is there that no record refers
+	// to yet, and for writing to remove one that no record will.
+	admitting sync.RWMutex
 }
 
 // verdict is a file of which a blob's bytes have been verified.
@@ -27,7 +31,11 @@ type verdict struct {
 const verdictSlots = 1 << 17
 
 func newBlobs(s *blob.Store, l *life) *blobs {
-	return &blobs{s, newTable[events.Digest, verdict](verdictSlots), newFlights[events.Digest, bool](l.ctx, &l.wg)}
+	return &blobs{
+		store:    s,
+		verdicts: newTable[events.Digest, verdict](verdictSlots),
+		checks:   newFlights[events.Digest, bool](l.ctx, &l.wg),
+	}
 }
 
 // open opens a blob whose bytes are right. ok is false if it isn't here, or if

@@ -3,10 +3,11 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/sync/errgroup"
 
 	"registry-node/events"
 	"registry-node/node/blob"
@@ -89,18 +90,40 @@ func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.H
 		if err != nil {
 			return nil, err
 		}
-		var info upstream.Info
-		var mod []byte
-		var sums upstream.Sums
-		g, gctx := errgroup.WithContext(ctx)
-		g.Go(func() (err error) { info, err = rem.client.Info(gctx, mv); return err })
-		g.Go(func() (err error) { mod, err = rem.client.Mod(gctx, mv); return err })
-		g.Go(func() (err error) { sums, err = rem.sums(gctx, mv); return err })
-		if err := g.Wait(); err != nil {
+		f, err := rem.fetchMod(ctx, mv)
+		if err != nil {
 			return nil, r.fetchFailed(err, mv)
 		}
-		return r.record(ctx, rem, admission{mv: mv, info: info.Raw, mod: mod, sums: sums})
+		return r.record(ctx, rem, f)
 	})
+}
+
+// fetchMod asks the upstream for info and go.mod, and the checksum database
+// for the hashes, all at once. The go.mod says whether the version is there:
+// a tree of files, such as a module cache, may hold it without the info.
+func (rem *remote) fetchMod(ctx context.Context, mv module.Version) (admission, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var info upstream.Info
+	var sums upstream.Sums
+	var infoErr, sumsErr error
+	wg.Go(func() { info, infoErr = rem.client.Info(ctx, mv) })
+	wg.Go(func() { sums, sumsErr = rem.sums(ctx, mv) })
+	mod, err := rem.client.Mod(ctx, mv)
+	if err != nil {
+		cancel() // a database may take long to find that a version is unknown
+	}
+	wg.Wait()
+	if errors.Is(infoErr, upstream.ErrNotFound) {
+		info.Raw, infoErr = fmt.Appendf(nil, `{"Version":%q}`, mv.Version), nil
+	}
+	for _, e := range []error{err, infoErr, sumsErr} {
+		if e != nil {
+			return admission{}, e
+		}
+	}
+	return admission{mv: mv, info: info.Raw, mod: mod, sums: sums}, nil
 }
 
 // fetchZip fetches the zip of mv, verifies and records it, and its go.mod
@@ -123,16 +146,35 @@ func (r *Repository) fetchZip(ctx context.Context, mv module.Version) (*events.H
 			return nil, storeFailed(err, "fetch "+mv.String())
 		}
 		defer stage.Discard()
-		var sums upstream.Sums
-		g, gctx := errgroup.WithContext(ctx)
-		g.Go(func() (err error) { c, err = r.fetchMod(gctx, mv); return err })
-		g.Go(func() (err error) { _, err = rem.client.Zip(gctx, mv, stage); return err })
-		g.Go(func() (err error) { sums, err = rem.sums(gctx, mv); return err })
-		if err := g.Wait(); err != nil {
+		c, sums, err := r.fetchAround(ctx, rem, mv, stage)
+		if err != nil {
 			return nil, r.fetchFailed(err, mv)
 		}
 		return r.record(ctx, rem, admission{mv: mv, modH1: c.ModH1, zip: stage, sums: sums})
 	})
+}
+
+// fetchAround writes the zip to stage and sees to it meanwhile that the go.mod
+// is held, which says whether the version is there.
+func (r *Repository) fetchAround(ctx context.Context, rem *remote, mv module.Version, stage *blob.Stage) (*events.HeldContent, upstream.Sums, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	arrived := make(chan error, 1)
+	go func() {
+		_, err := rem.client.Zip(ctx, mv, stage)
+		arrived <- err
+	}()
+	c, err := r.fetchMod(ctx, mv)
+	if err != nil {
+		cancel()
+		<-arrived
+		return nil, upstream.Sums{}, err
+	}
+	if err := <-arrived; err != nil {
+		return nil, upstream.Sums{}, err
+	}
+	sums, err := rem.sums(ctx, mv)
+	return c, sums, err
 }
 
 // record admits what was fetched and returns what is held then.

@@ -120,11 +120,11 @@ func (r *Repository) queryRemote(ctx context.Context, path, query string) (Info,
 // upstream's is in the answer.
 func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) {
 	k := askKey{r.repo.ID, path, query}
-	if s, ok := r.node.fetches.asked.get(k); ok && (r.HeldOnly || s.fresh(time.Now())) {
-		return s, nil
-	}
 	if r.HeldOnly {
 		return r.lastSeen(k)
+	}
+	if s, ok := r.node.fetches.asked.get(k); ok && s.fresh(time.Now()) {
+		return s, nil
 	}
 	return r.node.fetches.asks.do(ctx, k, func(ctx context.Context) (seen, error) {
 		if s, ok := r.node.fetches.asked.get(k); ok && s.fresh(time.Now()) {

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -135,5 +139,55 @@ func TestPublishRefuses(t *testing.T) {
 	}
 	if got := up.count(""); got != 0 {
 		t.Errorf("publishing asked the upstream %d times", got)
+	}
+}
+
+// blobFiles counts what stands below the blob store, staging included.
+func blobFiles(t testing.TB, dir string) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(dir, "blobs"), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && len(d.Name()) > 32 {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestConflictLeavesNoBlob(t *testing.T) {
+	n, dir := newNode(t, nil)
+	mustPublish(t, n, "corp.example/a", "v1.0.0")
+	before := blobFiles(t, dir)
+	for i := range 5 {
+		_, err := publish(t, n, "corp.example/a", "v1.0.0", goMod("corp.example/a").with("a.go", fmt.Sprintf("package a // %d\n", i)))
+		if !errors.Is(err, node.ErrExists) {
+			t.Fatal(err)
+		}
+	}
+	if after := blobFiles(t, dir); before != 1 || after != before {
+		t.Errorf("%d files of blobs, then %d", before, after)
+	}
+}
+
+func TestSweepRemovesOnlyOrphans(t *testing.T) {
+	n, dir := newNode(t, nil)
+	p := mustPublish(t, n, "corp.example/a", "v1.0.0")
+	n.Close()
+	orphan := filepath.Join(dir, "blobs", "sha256", "ab", strings.Repeat("ab", 32))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(orphan), 0o700), os.WriteFile(orphan, []byte("left by a crash"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	n = openNode(t, dir)
+	if err := n.Sweep(t.Context(), time.Hour); err != nil || blobFiles(t, dir) != 2 {
+		t.Errorf("a young orphan was removed: %v", err)
+	}
+	if err := n.Sweep(t.Context(), 0); err != nil || blobFiles(t, dir) != 1 {
+		t.Errorf("an old orphan stays: %v", err)
+	}
+	if _, err := readZip(t, repo(t, n, "local"), module.Version{Path: p.Module, Version: p.Version}); err != nil {
+		t.Errorf("a referred blob was removed: %v", err)
 	}
 }

@@ -134,7 +134,9 @@ func TestBadUpstreamLeavesNothing(t *testing.T) {
 	wrongPrefix := func(w http.ResponseWriter, _ *http.Request) {
 		w.Write(zipOf(t, module.Version{Path: "pub.example/other", Version: "v1.0.0"}, other))
 	}
-	wrongMod := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "module pub.example/m\n\nrequire evil.example v1.0.0\n") }
+	wrongMod := func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "module pub.example/m\n\nrequire evil.example v1.0.0\n")
+	}
 	wrongVersion := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"Version":"v1.0.1"}`) }
 
 	faults := []struct {

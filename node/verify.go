@@ -171,17 +171,14 @@ func (n *Node) Log(site events.Site, from uint64) (iter.Seq2[events.Entry, error
 		site = n.id.Site
 	}
 	x := n.index.Load()
-	head, ok, err := x.Head(site)
+	_, ok, err := x.Head(site)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, fail(ErrNotFound, "no log of a site called %q is held here", site)
 	}
-	after := events.Mark{}
-	if from > 1 {
-		after = events.Mark{Epoch: head.Position.Mark.Epoch, Seq: from - 1}
-	}
+	after := events.Mark{Epoch: 1, Seq: max(from, 1) - 1}
 	return func(yield func(events.Entry, error) bool) {
 		for raw, err := range x.Entries(site, after) {
 			var e events.Entry

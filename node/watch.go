@@ -19,6 +19,9 @@ const (
 	// scrubRate bounds how fast blobs are re-hashed in the background.
 	scrubRate  = 8 << 20 // bytes per second
 	scrubEvery = 24 * time.Hour
+	// orphanAge is how long a blob stays that no record refers to: what a crash
+	// or a lost race left.
+	orphanAge = 24 * time.Hour
 	// retireAfter is how long an index that has been replaced stays open for
 	// the reads that began on it.
 	retireAfter = time.Minute
@@ -108,6 +111,9 @@ func (n *Node) scrub(ctx context.Context) {
 				}
 			}
 		})
+		if err == nil {
+			err = n.sweep(ctx, orphanAge)
+		}
 		if err != nil && ctx.Err() == nil {
 			n.logger.Error("blobs can't be scrubbed", "error", err)
 		}
@@ -117,6 +123,53 @@ func (n *Node) scrub(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// sweep removes blobs older than age that no record refers to.
+func (n *Node) sweep(ctx context.Context, age time.Duration) error {
+	for b, err := range n.blobs.store.All(ctx) {
+		if err != nil {
+			return err
+		}
+		refers, err := n.index.Load().Refers(b.Digest)
+		if err != nil {
+			return err
+		}
+		if refers {
+			continue
+		}
+		if err := n.removeOrphan(b.Digest, age); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeOrphan removes a blob that no record refers to, if it is old enough. No
+// admission is under way then, and no entry that may refer to it is unsettled.
+func (n *Node) removeOrphan(d events.Digest, age time.Duration) error {
+	n.blobs.admitting.Lock()
+	defer n.blobs.admitting.Unlock()
+	n.commits.mu.Lock()
+	defer n.commits.mu.Unlock()
+	refers, err := n.index.Load().Refers(d)
+	if err != nil || refers || n.commits.unsettled != nil {
+		return err
+	}
+	f, ok, err := n.blobs.store.Open(d)
+	if err != nil || !ok {
+		return err
+	}
+	st, err := f.Stat()
+	f.Close()
+	if err != nil || time.Since(st.ModTime()) < age {
+		return err
+	}
+	if _, err := n.blobs.store.Remove(d); err != nil {
+		return err
+	}
+	n.logger.Info("blob that nothing refers to is removed", "digest", d, "bytes", f.Size)
+	return nil
 }
 
 // retire closes an index that has been replaced, and removes its directory,
