@@ -129,7 +129,7 @@ func BenchmarkAudit(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if r, err := x.Audit(b.Context(), w.keyOf, nil); err != nil || !r.OK() {
+		if r, err := x.Audit(b.Context(), keysOf(w), nil); err != nil || !r.OK() {
 			b.Fatal(r.Problems, err)
 		}
 	}

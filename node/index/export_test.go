@@ -47,3 +47,6 @@ func (x *Index) Fatalf(format string, args ...any) { x.disk.Fatalf(format, args.
 
 // BallastSize returns the size of the ballast, in bytes.
 func (x *Index) BallastSize() int64 { return x.disk.ballast.size }
+
+// SetHistory changes how many state hashes of each log are kept from now on.
+func (x *Index) SetHistory(n uint64) { x.history = n }

@@ -76,6 +76,7 @@ type Index struct {
 	disk        *disk
 	dir         string
 	stamp       stamp
+	history     uint64 // HashHistory, less in tests
 	generations *generations
 
 	mu   sync.Mutex
@@ -183,7 +184,7 @@ func open(dir string, opts Options) (*Index, error) {
 		return nil, corrupt(err)
 	}
 	x := &Index{
-		db: db, disk: d, dir: dir,
+		db: db, disk: d, dir: dir, history: HashHistory,
 		generations: &generations{seed: maphash.MakeSeed()},
 		logs:        map[events.Site]*siteLog{},
 	}

@@ -1,47 +1,151 @@
 package index_test
 
 import (
-	"math/rand/v2"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"registry-node/events"
+	"registry-node/node/index"
 )
 
-func TestReplayGivesTheSameStateHowEverItIsCut(t *testing.T) {
-	w := newWriter(t, "a")
-	w.history(rand.New(rand.NewPCG(1, 1)), 60)
-	x := open(t)
-	for _, e := range w.log {
-		apply(t, x, e)
+func TestOpenNeverCreates(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	empty := t.TempDir()
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "notes.txt"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	want, err := x.Heads()
+	for _, dir := range []string{missing, empty, other} {
+		before, _ := os.ReadDir(dir)
+		if _, err := index.Open(dir, index.Options{}); !errors.Is(err, index.ErrNotIndex) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("open %s: %v, want ErrNotIndex naming it", dir, err)
+		}
+		if after, _ := os.ReadDir(dir); len(after) != len(before) {
+			t.Errorf("open left something in %s: %v", dir, after)
+		}
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("open made the directory")
+	}
+}
+
+func TestCreateOnlyWhereNothingIs(t *testing.T) {
+	dir := t.TempDir()
+	if err := index.Create(dir, registry); err != nil {
+		t.Fatal(err)
+	}
+	if err := index.Create(dir, registry); !errors.Is(err, index.ErrExists) {
+		t.Errorf("second create: %v, want ErrExists", err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "notes.txt"), []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := index.Create(other, registry); !errors.Is(err, index.ErrExists) {
+		t.Errorf("create beside a file: %v, want ErrExists", err)
+	}
+	if err := index.Create(filepath.Join(t.TempDir(), "x", "y"), registry); err != nil {
+		t.Errorf("create in a new directory: %v", err)
+	}
+}
+
+func TestCreateThatWasCutShortIsNoIndexAndCanBeRepeated(t *testing.T) {
+	dir := t.TempDir()
+	db, err := pebble.Open(dir, &pebble.Options{Comparer: index.Comparer, Logger: quiet{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rand.New(rand.NewPCG(2, 2))
-	for range 3 {
-		y := open(t)
-		for rest := w.log; len(rest) > 0; {
-			n := min(1+r.IntN(20), len(rest))
-			apply(t, y, rest[:n]...)
-			rest = rest[n:]
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := index.Open(dir, index.Options{}); !errors.Is(err, index.ErrNotIndex) {
+		t.Errorf("open: %v, want ErrNotIndex", err)
+	}
+	if err := index.Create(dir, registry); err != nil {
+		t.Fatal(err)
+	}
+	if x := reopen(t, dir); x.Registry() != registry {
+		t.Errorf("registry %v, want %v", x.Registry(), registry)
+	}
+}
+
+// quiet is a logger of Pebble that says nothing.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)         {}
+func (quiet) Errorf(string, ...any)        {}
+func (quiet) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
+
+func TestOtherVersionsAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := index.Create(dir, registry); err != nil {
+		t.Fatal(err)
+	}
+	anyVersion := index.Options{AnyApplyVersion: true}
+	w := newWriter(t, "a")
+	with(t, dir, anyVersion, func(x *index.Index) {
+		apply(t, x, w.add(seen("m.test/a", 1)))
+		if err := x.SetStamp(1, 7); err != nil {
+			t.Fatal(err)
 		}
-		got, err := y.Heads()
+	})
+	if _, err := index.Open(dir, index.Options{}); !errors.Is(err, index.ErrApplyVersion) || !strings.Contains(err.Error(), "7") {
+		t.Errorf("other apply version: %v, want ErrApplyVersion with the number", err)
+	}
+	with(t, dir, anyVersion, func(x *index.Index) {
+		if got := rawsOf(t, x, w.site); len(got) != 1 || got[0] != string(w.log[0].Raw) {
+			t.Errorf("entries %q, want the one that was recorded", got)
+		}
+		if err := tryApply(x, w.add(seen("m.test/a", 2))); !errors.Is(err, index.ErrApplyVersion) {
+			t.Errorf("commit: %v, want ErrApplyVersion", err)
+		}
+		if err := x.SetStamp(9, 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+	_, err := index.Open(dir, anyVersion)
+	if !errors.Is(err, index.ErrFormat) || !strings.Contains(err.Error(), "format 9") || !strings.Contains(err.Error(), "knows 1") {
+		t.Errorf("other format: %v, want ErrFormat with both numbers", err)
+	}
+}
+
+// with opens an index for one use.
+func with(t *testing.T, dir string, opts index.Options, use func(*index.Index)) {
+	t.Helper()
+	x, err := index.Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use(x)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rawsOf(t *testing.T, x *index.Index, s events.Site) (raws []string) {
+	t.Helper()
+	for raw, err := range x.Entries(s, events.Mark{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != 1 || got[0] != want[0] {
-			t.Errorf("heads %+v, want %+v", got, want)
-		}
-		for _, e := range w.log {
-			a, _, err := x.StateHashAt(w.site, e.Position.Mark)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if b, ok, err := y.StateHashAt(w.site, e.Position.Mark); err != nil || !ok || a != b {
-				t.Fatalf("state hash at %v: %v, %v, %v, want %v", e.Position, b, ok, err, a)
-			}
-		}
+		raws = append(raws, string(raw))
 	}
-	_ = events.Mark{}
+	return raws
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	dir := t.TempDir()
+	if err := index.Create(dir, registry); err != nil {
+		t.Fatal(err)
+	}
+	reopen(t, dir)
+	if _, err := index.Open(dir, index.Options{}); err == nil {
+		t.Error("a second open succeeded")
+	}
 }

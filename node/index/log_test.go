@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/module"
+	mod "golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -88,8 +88,10 @@ var repo = func() events.RepoID {
 	return id
 }()
 
-func version(path string, n int) module.Version {
-	return module.Version{Path: path, Version: fmt.Sprintf("v1.%d.0", n)}
+func module(path, version string) mod.Version { return mod.Version{Path: path, Version: version} }
+
+func version(path string, n int) mod.Version {
+	return module(path, fmt.Sprintf("v1.%d.0", n))
 }
 
 // content returns what could be a version's content, from a seed.
@@ -107,11 +109,11 @@ func content(seed uint64, modSize int) events.Content {
 	return c
 }
 
-func publish(mv module.Version, seed uint64) events.VersionPublished {
+func publish(mv mod.Version, seed uint64) events.VersionPublished {
 	return events.VersionPublished{ModuleVersion: events.Of(repo, mv), Content: content(seed, 120), Actor: "ann"}
 }
 
-func fill(mv module.Version, seed uint64) events.VersionFilled {
+func fill(mv mod.Version, seed uint64) events.VersionFilled {
 	return events.VersionFilled{ModuleVersion: events.Of(repo, mv), Content: content(seed, 120), Upstream: "https://m.test"}
 }
 
@@ -187,4 +189,14 @@ func tryApply(x *index.Index, entries ...events.Entry) error {
 	return t.Commit(false)
 }
 
-func (w *writer) keyOf(events.Site, events.Mark) ed25519.PublicKey { return w.public() }
+// keysOf returns the function that tells the keys of these writers' sites.
+func keysOf(ws ...*writer) func(events.Site, events.Mark) ed25519.PublicKey {
+	return func(s events.Site, _ events.Mark) ed25519.PublicKey {
+		for _, w := range ws {
+			if w.site == s {
+				return w.public()
+			}
+		}
+		return nil
+	}
+}

@@ -270,8 +270,8 @@ func (t *Txn) recordEntry(e events.Entry) error {
 	m := e.Position.Mark
 	t.head = Head{e.Position, e.Time, state}
 	err := errors.Join(t.set(entryKey(t.site, m), e.Raw), t.set(hashKey(t.site, m.Seq), encodeHash(m, state)))
-	if m.Seq > HashHistory {
-		err = errors.Join(err, t.batch.Delete(hashKey(t.site, m.Seq-HashHistory), nil))
+	if m.Seq > t.x.history {
+		err = errors.Join(err, t.batch.Delete(hashKey(t.site, m.Seq-t.x.history), nil))
 	}
 	return err
 }
