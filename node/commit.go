@@ -197,15 +197,20 @@ func (c *committer) ready(ctx context.Context) error {
 	if c.unsettled == nil {
 		return nil
 	}
-	if err := c.log.Append(ctx, c.unsettled.Position.Mark.Seq, c.unsettled.Raw); err != nil {
+	stored, err := c.log.Settle(ctx, c.unsettled.Position.Mark.Seq, c.unsettled.Raw)
+	if err != nil {
 		return c.failed(err)
+	}
+	entry := *c.unsettled
+	c.unsettled = nil
+	if !stored { // nor will it ever be; who proposed it was told to repeat it
+		return nil
 	}
 	txn := c.index().Begin(c.id.Site)
 	defer txn.Discard()
-	if err := txn.Append(*c.unsettled); err != nil {
+	if err := txn.Append(entry); err != nil {
 		return c.freeze("the index can't take an entry of the log", err)
 	}
-	c.unsettled = nil
 	return c.finish(txn, true)
 }
 

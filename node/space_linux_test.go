@@ -1,0 +1,108 @@
+package node_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/node"
+)
+
+// tmpfs mounts a small file system for the time of the test.
+func tmpfs(t *testing.T, mib int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib)); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount: %v", err)
+		}
+		t.Skipf("mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
+// fill leaves so many bytes free in dir, by a file that is returned.
+func fill(t *testing.T, dir string, leave int64) string {
+	t.Helper()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "ballast-of-the-test")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Fallocate(int(f.Fd()), 0, 0, max(int64(st.Bavail)*st.Bsize-leave, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
+	tests := []struct {
+		name    string
+		leave   int64 // bytes
+		reserve bool  // the node keeps its reserve free
+	}{
+		{"below the reserve", 8 << 20, true},
+		{"below the log's own reserve", 8 << 20, false},
+		{"to the last byte", 0, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tmpfs(t, 160)
+			opts, _ := options(t)
+			if _, err := node.Init(t.Context(), filepath.Join(dir, "data"), site("a"), defaults(nil), opts); err != nil {
+				t.Fatal(err)
+			}
+			n := openNode(t, filepath.Join(dir, "data"))
+			if !tt.reserve {
+				n.Reserve(0)
+			}
+			first := mustPublish(t, n, "corp.example/a", "v1.0.0")
+			ballast := fill(t, dir, tt.leave)
+			time.Sleep(300 * time.Millisecond) // a look at the free space may be that old
+			for i := range 3 {
+				begin := time.Now()
+				_, err := publish(t, n, "corp.example/a", fmt.Sprintf("v1.%d.0", i+1), goMod("corp.example/a"))
+				if !errors.Is(err, node.ErrNoSpace) || time.Since(begin) > 2*time.Second {
+					t.Errorf("publish on a full disk: %v after %v, want ErrNoSpace within 2 s", err, time.Since(begin))
+				}
+			}
+			if err := n.Ready(); tt.reserve && !errors.Is(err, node.ErrNoSpace) {
+				t.Errorf("Ready: %v", err)
+			}
+			if _, err := readZip(t, repo(t, n, "all"), module.Version{Path: first.Module, Version: first.Version}); err != nil {
+				t.Errorf("read on a full disk: %v", err)
+			}
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			freed := time.Now()
+			waitFor(t, "writes to resume", func() bool {
+				_, err := publish(t, n, "corp.example/a", "v1.100.0", goMod("corp.example/a"))
+				return err == nil
+			})
+			if d := time.Since(freed); d > 10*time.Second {
+				t.Errorf("writes resumed after %v", d)
+			}
+			for i := range 4 {
+				if _, err := publish(t, n, "corp.example/a", fmt.Sprintf("v1.%d.0", i), goMod("corp.example/a").with("a.go", "package a // v1.0.0\n")); err != nil && !errors.Is(err, node.ErrExists) {
+					t.Error(err)
+				}
+			}
+			if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
+				t.Errorf("verify: %v, %v", v, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,31 @@
+package upstream
+
+import (
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// SetMaxZip lowers the size limit of zips.
+func (c *Client) SetMaxZip(n int64) { c.maxZip = n }
+
+// Parsers and rules for tests from outside.
+var (
+	ParseVersions = parseList
+	ParseInfo     = parseInfo
+	CheckGoMod    = checkGoMod
+	Fold          = fold
+)
+
+// CheckAddress judges an address that a redirect leads to.
+func CheckAddress(address string, upstreamInside bool) error {
+	g := newGuard(time.Second)
+	g.inside.Store(upstreamInside)
+	return g.check(address)
+}
+
+// HeadSize returns the size of the pinned head.
+func (s *Sumdb) HeadSize() int64 { return s.head.Load().tree.N }
+
+// StoreTile stores a tile as one that was verified.
+func (s *Sumdb) StoreTile(t tlog.Tile, data []byte) error { return s.storeTile(t, data, false) }
