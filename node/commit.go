@@ -336,6 +336,15 @@ func (d *draft) events(bodies []events.Body) (evs []events.Event, size int, err 
 
 func (d *draft) add(evs []events.Event, bodies []events.Body, size int) error {
 	for _, ev := range evs {
+		cs, err := d.txn.Get(ev.Body.Key(ev.ID))
+		if err != nil {
+			return err
+		}
+		if cs.Of(d.id.Site).Full() {
+			return fail(ErrUnavailable, "the record %v takes no more events: it has been changed too often", ev.Body.Key(ev.ID))
+		}
+	}
+	for _, ev := range evs {
 		if _, err := d.txn.Apply(ev); err != nil {
 			return err
 		}

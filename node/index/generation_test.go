@@ -38,7 +38,7 @@ func TestGenerationChangesWithTheRecord(t *testing.T) {
 func TestCachingByGenerationIsNeverStale(t *testing.T) {
 	w, x := newWriter(t, "a"), open(t)
 	k := events.KeyModule(repo, "m.test/a")
-	const n = 400
+	const n = 120
 	for i := range n {
 		w.add(seen("m.test/a", i))
 	}

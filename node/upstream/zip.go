@@ -229,9 +229,15 @@ type zipSource struct {
 	fault  atomic.Pointer[error]
 }
 
-var errZipBudget = errors.New("reading too much")
+var (
+	errZipBudget = errors.New("reading too much")
+	errZipOffset = errors.New("an offset is negative")
+)
 
 func (s *zipSource) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errZipOffset // archive/zip believes what the zip says
+	}
 	err := s.ctx.Err()
 	if err == nil {
 		if s.budget.Add(-int64(len(p))) < 0 {
