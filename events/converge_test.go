@@ -119,14 +119,14 @@ func (st state) answers(h *history) string {
 	return string(must(json.MarshalIndent(out, "", " ")))
 }
 
+// histories is how many a test tries by default.
+var histories = uint64(300)
+
 // eachHistory runs check with many random histories. REGISTRY_NODE_SEEDS says
-// how many (default 300), REGISTRY_NODE_SEED runs a single one.
+// how many, REGISTRY_NODE_SEED runs a single one.
 func eachHistory(t *testing.T, check func(seed uint64, h *history) error) {
 	t.Helper()
-	from, n := uint64(0), uint64(300)
-	if testing.Short() {
-		n = 50
-	}
+	from, n := uint64(0), histories
 	if s := os.Getenv("REGISTRY_NODE_SEEDS"); s != "" {
 		n = must(strconv.ParseUint(s, 10, 64))
 	}
