@@ -94,11 +94,14 @@ func ParseH1(s string) (H1, error) {
 	return h, nil
 }
 
+const goModLine = "  go.mod\n" // behind the hash of the file, as sha256sum prints it
+
 // HashMod returns the dirhash of a go.mod file, as go.sum has it in the line
 // that ends in /go.mod.
 func HashMod(mod []byte) H1 {
-	line := DigestOf(mod).Hex() + "  go.mod\n"
-	return sha256.Sum256([]byte(line))
+	sum := sha256.Sum256(mod)
+	line := hex.AppendEncode(make([]byte, 0, 2*len(sum)+len(goModLine)), sum[:])
+	return sha256.Sum256(append(line, goModLine...))
 }
 
 // IsZero reports whether the hash is not known.

@@ -18,8 +18,8 @@
 //
 // Apply reads nothing but its arguments, so the order in which the logs of
 // different sites arrive cannot matter; resolve reads no clock, no disk, no
-// network, no configuration and iterates over no map, so nodes that applied the
-// same positions give the same answers.
+// network, no configuration and depends on no map's order, so nodes that applied
+// the same positions give the same answers.
 //
 // A contribution is the list of facts that one site's log states about one
 // record, in log order. Nothing is merged when it is written and no loser is
@@ -35,6 +35,10 @@
 // only ever restrict (a block, a revocation) count from any member. What a
 // member says about content it fetched (a fill) is a claim that stands beside
 // the claims of others; different claims freeze the version, see Version.
+//
+// Homes of the registry are decided first, members and their cut-offs second, the
+// rest third: each stands only on what was decided before it. So no cut-off takes
+// away what homes rest on, and a site can't leave while it is the registry's home.
 //
 // # Bytes in a log are for ever
 //

@@ -144,8 +144,11 @@ func checkURLs(what, s string) error {
 	if err := checkText(what, s); err != nil {
 		return err
 	}
+	if !strings.Contains(s, "@") {
+		return nil
+	}
 	for u := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(",| \n\t", r) }) {
-		if parsed, err := url.Parse(u); err == nil && parsed.User != nil {
+		if parsed, err := url.Parse(u); err != nil || parsed.User != nil {
 			return fmt.Errorf("%s holds credentials, which would stay in the log for ever", what)
 		}
 	}
