@@ -183,7 +183,7 @@ func (r *Repository) record(ctx context.Context, rem *remote, a admission) (*eve
 	if a.sums != (upstream.Sums{}) {
 		a.sumdb = rem.dbName
 	}
-	a.upstream = rem.client.Upstreams().String()
+	a.upstream = rem.settings.Upstream
 	if _, err := r.node.admit(ctx, a); err != nil {
 		return nil, err
 	}
