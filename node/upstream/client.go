@@ -103,9 +103,6 @@ func New(list List, opts Options) *Client {
 // Close closes idle connections. Requests under way end with their contexts.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Upstreams returns the list that c asks.
-func (c *Client) Upstreams() List { return c.list }
-
 // List returns the versions that the upstream lists for a module path: canonical
 // ones that fit the path, no pseudo-versions, sorted by semver, each once. A
 // module may exist and have none.

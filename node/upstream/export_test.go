@@ -28,4 +28,6 @@ func CheckAddress(address string, upstreamInside bool) error {
 func (s *Sumdb) HeadSize() int64 { return s.head.Load().tree.N }
 
 // StoreTile stores a tile as one that was verified.
-func (s *Sumdb) StoreTile(t tlog.Tile, data []byte) error { return s.storeTile(t, data, false) }
+func (s *Sumdb) StoreTile(t tlog.Tile, data []byte, mend bool) error {
+	return s.storeTile(t, data, mend)
+}

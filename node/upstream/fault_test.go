@@ -312,6 +312,27 @@ func TestZipGoesOnAtTheNextUpstream(t *testing.T) {
 	}
 }
 
+func TestZipIsTooLarge(t *testing.T) {
+	const limit = 100_000
+	for name, answer := range map[string]http.HandlerFunc{
+		"announced": raw("HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\nPK", cut),
+		"endless":   endless("PK"),
+	} {
+		c := newClient(t, serve(t, answer).URL, upstream.Options{})
+		c.SetMaxZip(limit)
+		n, err := c.Zip(t.Context(), mv, io.Discard)
+		if !errors.Is(err, upstream.ErrBadAnswer) || !strings.Contains(err.Error(), "larger than") || n > limit {
+			t.Errorf("%s: %d, %v; want %v", name, n, err, upstream.ErrBadAnswer)
+		}
+	}
+	whole := "PK" + strings.Repeat("x", limit-2)
+	c := newClient(t, serve(t, body(whole)).URL, upstream.Options{})
+	c.SetMaxZip(limit)
+	if n, err := c.Zip(t.Context(), mv, io.Discard); err != nil || n != limit {
+		t.Errorf("just as large as allowed: %d, %v", n, err)
+	}
+}
+
 func TestZipWriterFails(t *testing.T) {
 	srv := serve(t, body("PK..."))
 	full := errors.New("disk full")

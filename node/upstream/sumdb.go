@@ -17,8 +17,13 @@ import (
 	"registry-node/events"
 )
 
-// State keeps what a Sumdb has verified: heads, tiles and records, under keys
-// that begin with the database's name. It is safe for concurrent use. A crash
+// State keeps what a Sumdb has verified, under the keys
+//
+//	NAME/latest                    the pinned head, a signed note
+//	NAME/lookup/<module>@<version> a record with its id, escaped as in the URL
+//	NAME/tile/8/<level>/<n>        the widest verified form of a hash tile
+//
+// where NAME is the database's. It is safe for concurrent use. A crash
 // may lose the latest Sets, but no Set without all later ones. A slice that Get
 // returns or Set is given is not changed afterwards by either side.
 type State interface {

@@ -169,8 +169,8 @@ func TestServeTiles(t *testing.T) {
 func TestStoredTileNeverShrinks(t *testing.T) {
 	s := newDB(t).open(t, newState(t)) // the state checks
 	wide := make([]byte, 9*tlog.HashSize)
-	for _, w := range []int{3, 9, 5} {
-		if err := s.StoreTile(tlog.Tile{H: 8, L: 0, N: 7, W: w}, wide[:w*tlog.HashSize]); err != nil {
+	for i, w := range []int{3, 9, 5, 5} {
+		if err := s.StoreTile(tlog.Tile{H: 8, L: 0, N: 7, W: w}, wide[:w*tlog.HashSize], i == 3); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,19 +36,17 @@ func (s *Sumdb) storedTile(t tlog.Tile) ([]byte, bool, error) {
 }
 
 // storeTile stores t, which was authenticated, unless state has it as wide or
-// wider already; replace ignores what state has.
-func (s *Sumdb) storeTile(t tlog.Tile, data []byte, replace bool) error {
+// wider already. With mend, what state has counts only if it agrees with data.
+func (s *Sumdb) storeTile(t tlog.Tile, data []byte, mend bool) error {
 	s.tileMu.Lock()
 	defer s.tileMu.Unlock()
 	key := s.tileKey(t)
-	if !replace {
-		have, ok, err := s.state.Get(key)
-		if err != nil {
-			return fmt.Errorf("read stored %s: %w", t.Path(), err)
-		}
-		if ok && len(have) >= len(data) {
-			return nil
-		}
+	have, ok, err := s.state.Get(key)
+	if err != nil {
+		return fmt.Errorf("read stored %s: %w", t.Path(), err)
+	}
+	if ok && len(have) >= len(data) && (!mend || bytes.HasPrefix(have, data)) {
+		return nil
 	}
 	if err := s.state.Set(key, data); err != nil {
 		return fmt.Errorf("store %s: %w", t.Path(), err)
