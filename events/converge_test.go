@@ -16,16 +16,16 @@ import (
 
 	"golang.org/x/mod/module"
 
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 // A state is what a site keeps: the contributions to each record.
-type state map[Key]Contributions
+type state map[events.Key]events.Contributions
 
-func (st state) apply(ev Event) error {
+func (st state) apply(ev events.Event) error {
 	k := ev.Body.Key(ev.ID)
 	prev := st[k].Of(ev.ID.Site)
-	next, changed, err := Apply(prev, ev)
+	next, changed, err := events.Apply(prev, ev)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (st state) apply(ev Event) error {
 	return nil
 }
 
-func fold(evs []Event) (state, error) {
+func fold(evs []events.Event) (state, error) {
 	st := state{}
 	for _, ev := range evs {
 		if err := st.apply(ev); err != nil {
@@ -52,7 +52,7 @@ func fold(evs []Event) (state, error) {
 func (st state) reload() error {
 	for k, cs := range st {
 		for i, c := range cs {
-			facts, err := DecodeContribution(c.Facts.Encode())
+			facts, err := events.DecodeContribution(c.Facts.Encode())
 			if err != nil {
 				return fmt.Errorf("%v of %s: %w", k, c.Site, err)
 			}
@@ -73,14 +73,14 @@ func (st state) rows() map[string]string {
 	return rows
 }
 
-func (st state) directory(h *history) *Directory {
-	recs := Records{}
+func (st state) directory(h *history) *events.Directory {
+	recs := events.Records{}
 	for k, cs := range st {
-		if InDirectory(k.Kind()) {
+		if events.InDirectory(k.Kind()) {
 			recs[k] = cs
 		}
 	}
-	return ResolveDirectory(h.registry, recs)
+	return events.ResolveDirectory(h.registry, recs)
 }
 
 // answers is the answer to every read: what is served to clients comes from
@@ -104,14 +104,14 @@ func (st state) answers(h *history) string {
 	}
 	for k, cs := range st {
 		switch k.Kind() {
-		case KindVersion:
+		case events.KindVersion:
 			id, _, _ := k.Version()
 			if r := d.Repo(id); r != nil {
 				out[k.String()] = d.ResolveVersion(r, cs)
 			}
-		case KindModule:
+		case events.KindModule:
 			out[k.String()] = d.ResolveSeen(cs)
-		case KindUser, KindGroup, KindPermission, KindToken:
+		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken:
 			id, ok := d.ResolveIdentity(cs)
 			out[k.String()] = []any{id, ok}
 		}
@@ -143,7 +143,7 @@ func eachHistory(t *testing.T, check func(seed uint64, h *history) error) {
 // However the logs of all sites reach a node, it ends with the same state and
 // the same answer to every read.
 func TestConverges(t *testing.T) {
-	types := map[Type]int{}
+	types := map[events.Type]int{}
 	eachHistory(t, func(seed uint64, h *history) error {
 		var rows map[string]string
 		var answers string
@@ -184,7 +184,7 @@ func TestConverges(t *testing.T) {
 		}
 		return nil
 	})
-	for _, typ := range Types() {
+	for _, typ := range events.Types() {
 		if types[typ] == 0 && os.Getenv("REGISTRY_NODE_SEED") == "" {
 			t.Errorf("no history has an event of type %s", typ)
 		}
@@ -208,7 +208,7 @@ func difference(want, got map[string]string) string {
 
 // What readers see is what an oracle says that knows no contributions.
 func TestAnswersAreRight(t *testing.T) {
-	seen := map[Status]int{}
+	seen := map[events.Status]int{}
 	eachHistory(t, func(seed uint64, h *history) error {
 		st, err := fold(h.delivery(h.rng))
 		if err != nil {
@@ -224,27 +224,27 @@ func TestAnswersAreRight(t *testing.T) {
 				continue
 			}
 			for _, mv := range modules {
-				got := answerOf(d.ResolveVersion(r, st[KeyVersion(id, mv)]))
+				got := answerOf(d.ResolveVersion(r, st[events.KeyVersion(id, mv)]))
 				want := o.version(id, r.Kind, mv)
 				if !reflect.DeepEqual(got, want) {
 					return fmt.Errorf("%v in %v (%v): got\n%+v, want\n%+v", mv, id, r.Kind, got, want)
 				}
 				seen[got.Status]++
-				if got, want := d.ResolveSeen(st[KeyModule(id, mv.Path)]), o.seen(id, mv.Path); !maps.Equal(got, want) {
+				if got, want := d.ResolveSeen(st[events.KeyModule(id, mv.Path)]), o.seen(id, mv.Path); !maps.Equal(got, want) {
 					return fmt.Errorf("%s in %v seen %v, want %v", mv.Path, id, got, want)
 				}
 			}
 		}
 		return checkIdentities(o, d, st)
 	})
-	for s := Absent; s <= Undecided; s++ {
+	for s := events.Absent; s <= events.Undecided; s++ {
 		if seen[s] == 0 && os.Getenv("REGISTRY_NODE_SEED") == "" {
 			t.Errorf("no history has a version that is %v", s)
 		}
 	}
 }
 
-func checkDirectory(h *history, o *oracle, d *Directory) error {
+func checkDirectory(h *history, o *oracle, d *events.Directory) error {
 	if got := spansOf(d.Homes); !slices.Equal(got, o.registry) {
 		return fmt.Errorf("homes of the registry %+v, want %+v", got, o.registry)
 	}
@@ -275,10 +275,10 @@ func checkDirectory(h *history, o *oracle, d *Directory) error {
 	return nil
 }
 
-func checkIdentities(o *oracle, d *Directory, st state) error {
+func checkIdentities(o *oracle, d *events.Directory, st state) error {
 	for _, name := range users {
-		id, ok := d.ResolveIdentity(st[UserCreated{Name: name}.Key(EventID{})])
-		var got Body
+		id, ok := d.ResolveIdentity(st[events.UserCreated{Name: name}.Key(events.EventID{})])
+		var got events.Body
 		if ok && !id.Deleted {
 			got = id.Body
 		}
@@ -286,22 +286,22 @@ func checkIdentities(o *oracle, d *Directory, st state) error {
 			return fmt.Errorf("user %s is %+v, want %+v", name, got, want)
 		}
 	}
-	id, ok := d.ResolveIdentity(st[TokenIssued{ID: "t"}.Key(EventID{})])
+	id, ok := d.ResolveIdentity(st[events.TokenIssued{ID: "t"}.Key(events.EventID{})])
 	if got, want := ok && !id.Deleted, o.token("t"); got != want {
 		return fmt.Errorf("the token is good: %t, want %t", got, want)
 	}
 	return nil
 }
 
-func spansOf(homes []Tenure) (list []span) {
+func spansOf(homes []events.Tenure) (list []span) {
 	for _, t := range homes {
 		list = append(list, span{t.Site, t.After, t.Until, t.Forced})
 	}
 	return list
 }
 
-func answerOf(v Version) versionAnswer {
-	a := versionAnswer{Status: v.Status, Seen: map[Site]time.Time{}}
+func answerOf(v events.Version) versionAnswer {
+	a := versionAnswer{Status: v.Status, Seen: map[events.Site]time.Time{}}
 	for _, c := range v.Contents {
 		a.Contents = append(a.Contents, contentAnswer{c.ModH1, c.ZipH1, string(c.Info), slices.Clone(c.Zips)})
 	}
@@ -339,8 +339,8 @@ func TestUntilIsTheFoldOfAPrefix(t *testing.T) {
 	})
 }
 
-func upTo(log []Event, m Mark) []Event {
-	i := slices.IndexFunc(log, func(ev Event) bool { return ev.ID.Mark.Compare(m) > 0 })
+func upTo(log []events.Event, m events.Mark) []events.Event {
+	i := slices.IndexFunc(log, func(ev events.Event) bool { return ev.ID.Mark.Compare(m) > 0 })
 	if i < 0 {
 		return log
 	}
@@ -391,8 +391,8 @@ func TestHistoriesAreLogs(t *testing.T) {
 	for seed := range uint64(20) {
 		h := newHistory(seed)
 		for _, s := range h.sites {
-			var got []Event
-			prev, prevTime := Position{Site: s, Hash: h.registry}, time.Time{}
+			var got []events.Event
+			prev, prevTime := events.Position{Site: s, Hash: h.registry}, time.Time{}
 			for _, e := range must(h.entries(s)) {
 				if err := e.Verify(ed25519.PublicKey(public(1))); err != nil {
 					t.Fatal(err)
@@ -417,7 +417,7 @@ func TestNothingIsAbsent(t *testing.T) {
 	if !d.Home().IsZero() || d.Repos() != nil || d.Sites() != nil || d.Owner("m.test/a") != nil || d.RepoNamed(repoNames[0]) != nil {
 		t.Errorf("nothing gives %+v", d)
 	}
-	if v := d.ResolveVersion(&Repo{Kind: Remote}, nil); v.Status != Absent || !v.FirstSeen().IsZero() {
+	if v := d.ResolveVersion(&events.Repo{Kind: events.Remote}, nil); v.Status != events.Absent || !v.FirstSeen().IsZero() {
 		t.Errorf("nothing gives %+v", v)
 	}
 	if _, ok := d.ResolveIdentity(nil); ok {

@@ -10,17 +10,17 @@ import (
 	"testing"
 	"time"
 
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 var noSig = base64.StdEncoding.EncodeToString(make([]byte, ed25519.SignatureSize))
 
 // entryFields are the fields of a well-formed entry before its events.
-var entryFields = fmt.Sprintf(`{"v":1,"registry":"%v","site":"a","epoch":1,"seq":5,"time":"2026-03-01T12:00:00.250Z","prev":"%v"`, DigestOf(nil), DigestOf(nil))
+var entryFields = fmt.Sprintf(`{"v":1,"registry":"%v","site":"a","epoch":1,"seq":5,"time":"2026-03-01T12:00:00.250Z","prev":"%v"`, events.DigestOf(nil), events.DigestOf(nil))
 
 // entryWith returns the bytes of an entry with these events, unsigned.
-func entryWith(events string) []byte {
-	return []byte(entryFields + `,"events":` + events + `,"sig":"` + noSig + `"}`)
+func entryWith(list string) []byte {
+	return []byte(entryFields + `,"events":` + list + `,"sig":"` + noSig + `"}`)
 }
 
 const oneEvent = `[{"type":"x.unknown","data":{"a":1}}]`
@@ -29,17 +29,17 @@ func TestDecodeEntryTakesWhatItDoesNotKnow(t *testing.T) {
 	raw := entryWith(`[{"type":"x.unknown","data":{"a":[true,false,-7,0,{"b":{}},[],"\n\u0000\u2028\"é😀/"]},"later":1},` +
 		`{"type":"feature.raised","data":{"level":2,"later":["x"]}}]`)
 	raw = bytes.Replace(raw, []byte(`"epoch"`), []byte(`"later":{},"epoch"`), 1)
-	e, err := DecodeEntry(raw)
+	e, err := events.DecodeEntry(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if typ, unknown := e.Unknown(); !unknown || typ != "x.unknown" {
 		t.Errorf("Unknown() = %q, %t", typ, unknown)
 	}
-	if _, _, err := Apply(nil, e.Events[0]); err == nil {
+	if _, _, err := events.Apply(nil, e.Events[0]); err == nil {
 		t.Error("an event of an unknown type was applied")
 	}
-	c, changed, err := Apply(nil, e.Events[1])
+	c, changed, err := events.Apply(nil, e.Events[1])
 	if err != nil || !changed {
 		t.Fatalf("changed %t, %v", changed, err)
 	}
@@ -53,7 +53,7 @@ func TestDecodeEntryTakesWhatItDoesNotKnow(t *testing.T) {
 func TestDecodeEntryIsStrict(t *testing.T) {
 	data := func(s string) [2]string { return [2]string{`{"a":1}`, s} }
 	level := func(s string) [2]string { return [2]string{oneEvent, `[{"type":"feature.raised","data":` + s + `}]`} }
-	sample := string(must(EncodeBody(VersionFilled{ModuleVersion: Of(repoID("a/1/1/0"), modVersion("m.test/a", "v1.0.0")), Content: content(1)})))
+	sample := string(must(events.EncodeBody(events.VersionFilled{ModuleVersion: events.Of(repoID("a/1/1/0"), modVersion("m.test/a", "v1.0.0")), Content: content(1)})))
 	filled := func(old, new string) [2]string {
 		if !strings.Contains(sample, old) {
 			t.Fatalf("%s is not in %s", old, sample)
@@ -61,7 +61,7 @@ func TestDecodeEntryIsStrict(t *testing.T) {
 		return [2]string{oneEvent, `[{"type":"version.filled","data":` + strings.Replace(sample, old, new, 1) + `}]`}
 	}
 	mod64 := base64.StdEncoding.EncodeToString(content(1).Mod)
-	joined := string(must(EncodeBody(SiteJoined{Name: site("a"), PublicKey: public(1)})))
+	joined := string(must(events.EncodeBody(events.SiteJoined{Name: site("a"), PublicKey: public(1)})))
 	key64 := base64.StdEncoding.EncodeToString(public(1))
 	site := func(old, new string) [2]string {
 		return [2]string{oneEvent, `[{"type":"site.joined","data":` + strings.Replace(joined, old, new, 1) + `}]`}
@@ -72,8 +72,8 @@ func TestDecodeEntryIsStrict(t *testing.T) {
 	}{
 		"another format":         {[2]string{`"v":1`, `"v":2`}, "format 2"},
 		"no format":              {[2]string{`"v":1,`, ``}, "format 0"},
-		"no registry":            {[2]string{`"registry":"` + DigestOf(nil).String(), `"registry":"`}, "no registry"},
-		"zero registry":          {[2]string{`"registry":"` + DigestOf(nil).String(), `"registry":"sha256:` + strings.Repeat("0", 64)}, "nothing known"},
+		"no registry":            {[2]string{`"registry":"` + events.DigestOf(nil).String(), `"registry":"`}, "no registry"},
+		"zero registry":          {[2]string{`"registry":"` + events.DigestOf(nil).String(), `"registry":"sha256:` + strings.Repeat("0", 64)}, "nothing known"},
 		"upper-case digest":      {[2]string{`sha256:e3`, `sha256:E3`}, "lower-case hex"},
 		"no site":                {[2]string{`"site":"a"`, `"site":""`}, "no site"},
 		"bad site":               {[2]string{`"site":"a"`, `"site":"A"`}, "may only have"},
@@ -95,7 +95,7 @@ func TestDecodeEntryIsStrict(t *testing.T) {
 		"time in seconds":        {[2]string{`00.250Z`, `00Z`}, "not of the form"},
 		"time with a comma":      {[2]string{`00.250Z`, `00,250Z`}, "not of the form"},
 		"no such day":            {[2]string{`2026-03-01`, `2026-02-30`}, "not of the form"},
-		"no prev":                {[2]string{`"prev":"` + DigestOf(nil).String(), `"prev":"`}, "no hash"},
+		"no prev":                {[2]string{`"prev":"` + events.DigestOf(nil).String(), `"prev":"`}, "no hash"},
 		"no events":              {[2]string{oneEvent, `[]`}, "no events"},
 		"events as an object":    {[2]string{oneEvent, `{}`}, "an array is due"},
 		"event as a text":        {[2]string{oneEvent, `["x"]`}, "an object is due"},
@@ -186,7 +186,7 @@ func TestDecodeEntryIsStrict(t *testing.T) {
 				t.Fatalf("%s is not in the entry", tt.change[0])
 			}
 			raw := strings.Replace(good, tt.change[0], tt.change[1], 1)
-			_, err := DecodeEntry([]byte(raw))
+			_, err := events.DecodeEntry([]byte(raw))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q, for %.300s", err, tt.want, raw)
 			}
@@ -210,35 +210,37 @@ func TestDecodeEntryAtItsLimits(t *testing.T) {
 		"keys":   {`{"a":1}`, `{` + manyKeys(64) + `}`},
 		"events": {oneEvent, `[` + strings.Repeat(oneEvent[1:len(oneEvent)-1]+",", 4095) + oneEvent[1:]},
 	} {
-		if _, err := DecodeEntry(bytes.Replace(entryWith(oneEvent), []byte(change[0]), []byte(change[1]), 1)); err != nil {
+		if _, err := events.DecodeEntry(bytes.Replace(entryWith(oneEvent), []byte(change[0]), []byte(change[1]), 1)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestSealRefuses(t *testing.T) {
-	big := VersionHidden{ModuleVersion: Of(repoID("a/1/1/0"), modVersion("m.test/a", "v1.0.0")), Reason: strings.Repeat("x", 1000)}
-	many := func(n int) (bodies []Body) {
+	big := events.VersionHidden{ModuleVersion: events.Of(repoID("a/1/1/0"), modVersion("m.test/a", "v1.0.0")), Reason: strings.Repeat("x", 1000)}
+	many := func(n int) (bodies []events.Body) {
 		for range n {
 			bodies = append(bodies, big)
 		}
 		return bodies
 	}
-	good := Draft{Registry: DigestOf(nil), Site: site("a"), Mark: mark("1/1"), Time: at(0), Prev: DigestOf(nil), Bodies: many(1)}
+	good := events.Draft{Registry: events.DigestOf(nil), Site: site("a"), Mark: mark("1/1"), Time: at(0), Prev: events.DigestOf(nil), Bodies: many(1)}
 	for name, tt := range map[string]struct {
-		change func(*Draft)
+		change func(*events.Draft)
 		want   error
 	}{
-		"too many bytes":  {func(d *Draft) { d.Bodies = many(800) }, ErrTooLarge},
-		"too many events": {func(d *Draft) { d.Bodies = many(4097) }, ErrTooLarge},
-		"no events":       {func(d *Draft) { d.Bodies = nil }, nil},
-		"no time":         {func(d *Draft) { d.Time = time.Time{} }, nil},
-		"year 10000":      {func(d *Draft) { d.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, nil},
-		"no registry":     {func(d *Draft) { d.Registry = Digest{} }, nil},
-		"no site":         {func(d *Draft) { d.Site = Site{} }, nil},
-		"no mark":         {func(d *Draft) { d.Mark = Mark{} }, nil},
-		"bad body":        {func(d *Draft) { d.Bodies = []Body{FeatureRaised{}} }, nil},
-		"broken text":     {func(d *Draft) { d.Bodies = []Body{VersionBlocked{Module: "m.test", Reason: "\xff"}} }, nil},
+		"too many bytes":  {func(d *events.Draft) { d.Bodies = many(800) }, events.ErrTooLarge},
+		"too many events": {func(d *events.Draft) { d.Bodies = many(4097) }, events.ErrTooLarge},
+		"no events":       {func(d *events.Draft) { d.Bodies = nil }, nil},
+		"no time":         {func(d *events.Draft) { d.Time = time.Time{} }, nil},
+		"year 10000":      {func(d *events.Draft) { d.Time = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, nil},
+		"no registry":     {func(d *events.Draft) { d.Registry = events.Digest{} }, nil},
+		"no site":         {func(d *events.Draft) { d.Site = events.Site{} }, nil},
+		"no mark":         {func(d *events.Draft) { d.Mark = events.Mark{} }, nil},
+		"bad body":        {func(d *events.Draft) { d.Bodies = []events.Body{events.FeatureRaised{}} }, nil},
+		"broken text": {func(d *events.Draft) {
+			d.Bodies = []events.Body{events.VersionBlocked{Module: "m.test", Reason: "\xff"}}
+		}, nil},
 	} {
 		d := good
 		tt.change(&d)
@@ -254,7 +256,7 @@ func TestSealRefuses(t *testing.T) {
 // A time is kept to the millisecond, in UTC, whatever the clock gave.
 func TestSealKeepsTimeInUTC(t *testing.T) {
 	local := time.Date(2026, 3, 1, 14, 0, 0, 250_999_999, time.FixedZone("east", 2*3600))
-	e, err := Draft{Registry: DigestOf(nil), Site: site("a"), Mark: mark("1/1"), Time: local, Prev: DigestOf(nil), Bodies: []Body{FeatureRaised{Level: 1}}}.Seal(signer(1))
+	e, err := events.Draft{Registry: events.DigestOf(nil), Site: site("a"), Mark: mark("1/1"), Time: local, Prev: events.DigestOf(nil), Bodies: []events.Body{events.FeatureRaised{Level: 1}}}.Seal(signer(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +266,7 @@ func TestSealKeepsTimeInUTC(t *testing.T) {
 }
 
 func TestVerifyChecksEveryByte(t *testing.T) {
-	e := sealed(t, "1/5", FeatureRaised{Level: 2})
+	e := sealed(t, "1/5", events.FeatureRaised{Level: 2})
 	if err := e.Verify(ed25519.PublicKey(public(1))); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +279,7 @@ func TestVerifyChecksEveryByte(t *testing.T) {
 	for i := range e.Raw {
 		raw := bytes.Clone(e.Raw)
 		raw[i] ^= 1
-		changed, err := DecodeEntry(raw)
+		changed, err := events.DecodeEntry(raw)
 		if err == nil && changed.Verify(ed25519.PublicKey(public(1))) == nil {
 			t.Fatalf("byte %d changed, still verified: %s", i, raw)
 		}
@@ -285,30 +287,30 @@ func TestVerifyChecksEveryByte(t *testing.T) {
 }
 
 func TestFollows(t *testing.T) {
-	prev := Position{Site: site("a"), Mark: mark("2/4"), Hash: DigestOf([]byte("prev"))}
-	start := Position{Site: site("a"), Hash: DigestOf([]byte("prev"))}
-	good := sealed(t, "2/5", FeatureRaised{Level: 1})
+	prev := events.Position{Site: site("a"), Mark: mark("2/4"), Hash: events.DigestOf([]byte("prev"))}
+	start := events.Position{Site: site("a"), Hash: events.DigestOf([]byte("prev"))}
+	good := sealed(t, "2/5", events.FeatureRaised{Level: 1})
 	tests := map[string]struct {
-		entry    Entry
-		registry Digest
-		prev     Position
+		entry    events.Entry
+		registry events.Digest
+		prev     events.Position
 		time     time.Time
 		ok       bool
 	}{
-		"next":               {good, DigestOf(nil), prev, at(0), true},
-		"next epoch":         {sealed(t, "3/5", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), true},
-		"first":              {sealed(t, "1/1", FeatureRaised{Level: 1}), DigestOf(nil), start, time.Time{}, true},
-		"first in epoch 2":   {sealed(t, "2/1", FeatureRaised{Level: 1}), DigestOf(nil), start, time.Time{}, false},
-		"second as first":    {sealed(t, "1/2", FeatureRaised{Level: 1}), DigestOf(nil), start, time.Time{}, false},
-		"the same":           {sealed(t, "2/4", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), false},
-		"gap":                {sealed(t, "2/6", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), false},
-		"epoch skipped":      {sealed(t, "4/5", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), false},
-		"epoch back":         {sealed(t, "1/5", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), false},
-		"count begun anew":   {sealed(t, "3/1", FeatureRaised{Level: 1}), DigestOf(nil), prev, at(0), false},
-		"another registry":   {good, DigestOf([]byte("x")), prev, at(0), false},
-		"another site":       {good, DigestOf(nil), Position{Site: site("b"), Mark: prev.Mark, Hash: prev.Hash}, at(0), false},
-		"another chain":      {good, DigestOf(nil), Position{Site: site("a"), Mark: prev.Mark, Hash: DigestOf(nil)}, at(0), false},
-		"older than the one": {good, DigestOf(nil), prev, at(1), false},
+		"next":               {good, events.DigestOf(nil), prev, at(0), true},
+		"next epoch":         {sealed(t, "3/5", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), true},
+		"first":              {sealed(t, "1/1", events.FeatureRaised{Level: 1}), events.DigestOf(nil), start, time.Time{}, true},
+		"first in epoch 2":   {sealed(t, "2/1", events.FeatureRaised{Level: 1}), events.DigestOf(nil), start, time.Time{}, false},
+		"second as first":    {sealed(t, "1/2", events.FeatureRaised{Level: 1}), events.DigestOf(nil), start, time.Time{}, false},
+		"the same":           {sealed(t, "2/4", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), false},
+		"gap":                {sealed(t, "2/6", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), false},
+		"epoch skipped":      {sealed(t, "4/5", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), false},
+		"epoch back":         {sealed(t, "1/5", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), false},
+		"count begun anew":   {sealed(t, "3/1", events.FeatureRaised{Level: 1}), events.DigestOf(nil), prev, at(0), false},
+		"another registry":   {good, events.DigestOf([]byte("x")), prev, at(0), false},
+		"another site":       {good, events.DigestOf(nil), events.Position{Site: site("b"), Mark: prev.Mark, Hash: prev.Hash}, at(0), false},
+		"another chain":      {good, events.DigestOf(nil), events.Position{Site: site("a"), Mark: prev.Mark, Hash: events.DigestOf(nil)}, at(0), false},
+		"older than the one": {good, events.DigestOf(nil), prev, at(1), false},
 	}
 	for name, tt := range tests {
 		if err := tt.entry.Follows(tt.registry, tt.prev, tt.time); (err == nil) != tt.ok {

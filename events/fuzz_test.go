@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 // What is taken as an entry is read the same by any reader of JSON: by one that
@@ -23,14 +23,14 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(entryWith(oneEvent))
 	f.Add(entryWith(`[{"type":"x","data":{"a":[true,-7,"\u2028\n😀",{"b":{}}]},"later":null}]`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		e, err := DecodeEntry(raw)
+		e, err := events.DecodeEntry(raw)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(e.Raw, raw) || e.Position.Hash != DigestOf(raw) {
+		if !bytes.Equal(e.Raw, raw) || e.Position.Hash != events.DigestOf(raw) {
 			t.Fatalf("keeps %q", e.Raw)
 		}
-		if again, err := DecodeEntry(bytes.Clone(raw)); err != nil || !reflect.DeepEqual(again, e) {
+		if again, err := events.DecodeEntry(bytes.Clone(raw)); err != nil || !reflect.DeepEqual(again, e) {
 			t.Fatalf("decodes to %+v, then to %+v, %v", e, again, err)
 		}
 		checkPlainJSON(t, raw)
@@ -55,14 +55,14 @@ func FuzzDecodeEntry(f *testing.F) {
 	})
 }
 
-func checkEvent(t *testing.T, ev Event, generic map[string]any) {
+func checkEvent(t *testing.T, ev events.Event, generic map[string]any) {
 	if generic["type"] != string(ev.Type) {
 		t.Errorf("type is %q, in JSON it is %v", ev.Type, generic["type"])
 	}
 	if ev.Body == nil {
 		return
 	}
-	data, err := EncodeBody(ev.Body)
+	data, err := events.EncodeBody(ev.Body)
 	if err != nil {
 		t.Fatalf("%s decodes to what can't be encoded: %v", ev.Data, err)
 	}
@@ -73,25 +73,25 @@ func checkEvent(t *testing.T, ev Event, generic map[string]any) {
 	if err := json.Unmarshal(ev.Data, want.Interface()); err != nil {
 		t.Fatalf("%s: %v", ev.Data, err)
 	}
-	if !sameBody(want.Elem().Interface().(Body), ev.Body) {
+	if !sameBody(want.Elem().Interface().(events.Body), ev.Body) {
 		t.Errorf("%s is read as\n%#v, by encoding/json as\n%#v", ev.Data, ev.Body, want.Elem())
 	}
-	c, changed, err := Apply(nil, ev)
+	c, changed, err := events.Apply(nil, ev)
 	if err != nil || !changed {
 		t.Fatalf("changed %t, %v", changed, err)
 	}
-	if back, err := DecodeContribution(c.Encode()); err != nil || !reflect.DeepEqual(back, c) {
+	if back, err := events.DecodeContribution(c.Encode()); err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%s\nis read back as\n%+v, %v, want\n%+v", c.Encode(), back, err, c)
 	}
 	k := ev.Body.Key(ev.ID)
-	if back, err := ParseKey(k.Bytes()); err != nil || back != k {
+	if back, err := events.ParseKey(k.Bytes()); err != nil || back != k {
 		t.Errorf("key %q is read back as %q, %v", k, back, err)
 	}
 }
 
 // sameBody compares bodies, where an empty list is as good as none.
-func sameBody(a, b Body) bool {
-	return reflect.DeepEqual(a, b) || bytes.Equal(must(EncodeBody(a)), must(EncodeBody(b)))
+func sameBody(a, b events.Body) bool {
+	return reflect.DeepEqual(a, b) || bytes.Equal(must(events.EncodeBody(a)), must(events.EncodeBody(b)))
 }
 
 // checkPlainJSON walks the tokens of raw: no repeated key, no null, and numbers
@@ -143,7 +143,7 @@ func FuzzDecodeContribution(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := DecodeContribution(b)
+		c, err := events.DecodeContribution(b)
 		if err != nil || len(b) == 0 {
 			return
 		}
@@ -159,7 +159,7 @@ func FuzzPatternMatch(f *testing.F) {
 		f.Add(p, "a/b/c")
 	}
 	f.Fuzz(func(t *testing.T, text, modulePath string) {
-		p, err := ParsePattern(text)
+		p, err := events.ParsePattern(text)
 		if err != nil {
 			return
 		}
@@ -197,16 +197,16 @@ func matchWhole(pattern, elems []string) bool {
 
 // Every text that a parser takes is the text of what it returns.
 func FuzzTextForms(f *testing.F) {
-	for _, s := range []string{"a/1/2/0", "1/2", "0/0", DigestOf(nil).String(), HashMod(nil).String(), "oslo-2", "1/2/", "+1/2"} {
+	for _, s := range []string{"a/1/2/0", "1/2", "0/0", events.DigestOf(nil).String(), events.HashMod(nil).String(), "oslo-2", "1/2/", "+1/2"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		var m Mark
+		var m events.Mark
 		markErr := m.UnmarshalText([]byte(s))
-		id, idErr := ParseEventID(s)
-		digest, digestErr := ParseDigest(s)
-		h1, h1Err := ParseH1(s)
-		name, nameErr := ParseSite(s)
+		id, idErr := events.ParseEventID(s)
+		digest, digestErr := events.ParseDigest(s)
+		h1, h1Err := events.ParseH1(s)
+		name, nameErr := events.ParseSite(s)
 		for what, v := range map[string]struct {
 			err  error
 			back string

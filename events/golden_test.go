@@ -12,7 +12,7 @@ import (
 	"reflect"
 	"testing"
 
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 var update = flag.Bool("update", false, "write golden files that are missing; those that exist are for ever")
@@ -35,17 +35,17 @@ func golden(t *testing.T, name string, want []byte) []byte {
 // Each type's golden file holds the data of an event. It decodes to the value
 // that stands in the code, and that value is written as those very bytes.
 func TestGoldenEventTypes(t *testing.T) {
-	byType := map[Type]Body{}
+	byType := map[events.Type]events.Body{}
 	for _, b := range samples() {
 		byType[b.Type()] = b
 	}
-	for _, typ := range Types() {
+	for _, typ := range events.Types() {
 		t.Run(string(typ), func(t *testing.T) {
 			want, ok := byType[typ]
 			if !ok {
 				t.Fatal("no sample of this type")
 			}
-			data, err := EncodeBody(want)
+			data, err := events.EncodeBody(want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,9 +61,9 @@ func TestGoldenEventTypes(t *testing.T) {
 }
 
 // decodeData decodes the data of an event by putting it into an entry.
-func decodeData(t testing.TB, typ Type, data []byte) Body {
+func decodeData(t testing.TB, typ events.Type, data []byte) events.Body {
 	t.Helper()
-	e, err := DecodeEntry(entryWith(`[{"type":"` + string(typ) + `","data":` + string(data) + `}]`))
+	e, err := events.DecodeEntry(entryWith(`[{"type":"` + string(typ) + `","data":` + string(data) + `}]`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,24 +72,24 @@ func decodeData(t testing.TB, typ Type, data []byte) Body {
 
 // A whole log of two entries: bytes, hashes, signatures and chain.
 func TestGoldenEntries(t *testing.T) {
-	founder := SiteJoined{Name: site("a"), PublicKey: public(1), Genesis: Genesis{Nonce: bytes.Repeat([]byte{5}, 32), Recovery: public(9)}}
-	registry := RegistryID(founder)
-	first, err := Draft{Registry: registry, Site: site("a"), Mark: mark("1/1"), Time: at(1), Prev: registry, Bodies: []Body{founder}}.Seal(signer(1))
+	founder := events.SiteJoined{Name: site("a"), PublicKey: public(1), Genesis: events.Genesis{Nonce: bytes.Repeat([]byte{5}, 32), Recovery: public(9)}}
+	registry := events.RegistryID(founder)
+	first, err := events.Draft{Registry: registry, Site: site("a"), Mark: mark("1/1"), Time: at(1), Prev: registry, Bodies: []events.Body{founder}}.Seal(signer(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := Draft{Registry: registry, Site: site("a"), Mark: mark("1/2"), Time: at(2), Prev: first.Position.Hash, Bodies: samples()}.Seal(signer(1))
+	second, err := events.Draft{Registry: registry, Site: site("a"), Mark: mark("1/2"), Time: at(2), Prev: first.Position.Hash, Bodies: samples()}.Seal(signer(1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	prev := Position{Site: site("a"), Hash: registry}
+	prev := events.Position{Site: site("a"), Hash: registry}
 	prevTime := first.Time
-	for name, e := range map[string]Entry{"entry.1.json": first, "entry.2.json": second} {
+	for name, e := range map[string]events.Entry{"entry.1.json": first, "entry.2.json": second} {
 		stored := golden(t, name, e.Raw)
 		if !bytes.Equal(e.Raw, stored) {
 			t.Errorf("%s: written now:\n%s\nin logs:\n%s", name, e.Raw, stored)
 		}
-		got, err := DecodeEntry(stored)
+		got, err := events.DecodeEntry(stored)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,10 +113,10 @@ func TestGoldenEntries(t *testing.T) {
 }
 
 func TestGoldenContribution(t *testing.T) {
-	var c Contribution
-	for i, b := range []Body{samples()[6], VersionFilled{ModuleVersion: samples()[6].(VersionFilled).ModuleVersion, Content: content(4)}} {
-		e := sealed(t, []string{"1/7", "1/8"}[i], FeatureRaised{Level: 1}, b)
-		next, changed, err := Apply(c, e.Events[1])
+	var c events.Contribution
+	for i, b := range []events.Body{samples()[6], events.VersionFilled{ModuleVersion: samples()[6].(events.VersionFilled).ModuleVersion, Content: content(4)}} {
+		e := sealed(t, []string{"1/7", "1/8"}[i], events.FeatureRaised{Level: 1}, b)
+		next, changed, err := events.Apply(c, e.Events[1])
 		if err != nil || !changed {
 			t.Fatalf("changed %t, %v", changed, err)
 		}
@@ -126,7 +126,7 @@ func TestGoldenContribution(t *testing.T) {
 	if !bytes.Equal(c.Encode(), stored) {
 		t.Errorf("written now:\n%s\nstored:\n%s", c.Encode(), stored)
 	}
-	got, err := DecodeContribution(stored)
+	got, err := events.DecodeContribution(stored)
 	if err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("decodes to\n%+v, %v, want\n%+v", got, err, c)
 	}

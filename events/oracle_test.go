@@ -8,42 +8,42 @@ import (
 
 	"golang.org/x/mod/module"
 
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 // An oracle says what readers must see after a history. It works on the list of
 // all events, without contributions, and is written to be read, not to be fast.
 type oracle struct {
 	h        *history
-	events   []Event // by site name, then log order
+	events   []events.Event // by site name, then log order
 	registry []span
-	members  map[Site]*membership
-	counted  []Event           // those of members, up to their cut-offs
-	decided  []Event           // among them those of the registry's homes, by tenure
-	repos    map[RepoID][]span // of the repositories that were made
+	members  map[events.Site]*membership
+	counted  []events.Event           // those of members, up to their cut-offs
+	decided  []events.Event           // among them those of the registry's homes, by tenure
+	repos    map[events.RepoID][]span // of the repositories that were made
 }
 
 // A span is what the package calls a tenure.
 type span struct {
-	site         Site
-	after, until Mark // until: zero while it lasts
+	site         events.Site
+	after, until events.Mark // until: zero while it lasts
 	forced       bool
 }
 
 type membership struct {
 	left bool
-	cut  Mark
+	cut  events.Mark
 }
 
 func newOracle(h *history) *oracle {
-	o := &oracle{h: h, members: map[Site]*membership{}, repos: map[RepoID][]span{}}
+	o := &oracle{h: h, members: map[events.Site]*membership{}, repos: map[events.RepoID][]span{}}
 	for _, s := range h.sites {
 		o.events = append(o.events, h.logs[s]...)
 	}
-	need := map[Site]Mark{}
-	o.registry = o.spans(RepoID{}, h.founder, func(n int) *Event {
+	need := map[events.Site]events.Mark{}
+	o.registry = o.spans(events.RepoID{}, h.founder, func(n int) *events.Event {
 		for _, ev := range o.events {
-			if b, ok := ev.Body.(HomeForced); ok && b.Repo.IsZero() && b.Tenure == n && h.signed[ev.ID] {
+			if b, ok := ev.Body.(events.HomeForced); ok && b.Repo.IsZero() && b.Tenure == n && h.signed[ev.ID] {
 				need[ev.ID.Site] = later(need[ev.ID.Site], ev.ID.Mark)
 				return &ev
 			}
@@ -55,11 +55,11 @@ func newOracle(h *history) *oracle {
 	}
 	for _, ev := range o.within(o.registry, o.events) {
 		switch b := ev.Body.(type) {
-		case SiteJoined:
+		case events.SiteJoined:
 			if o.members[b.Name] == nil {
 				o.members[b.Name] = &membership{}
 			}
-		case SiteLeft:
+		case events.SiteLeft:
 			if m := o.members[b.Name]; m != nil && !m.left {
 				*m = membership{true, later(b.CutOff, need[b.Name])}
 			}
@@ -75,15 +75,15 @@ func newOracle(h *history) *oracle {
 	}
 	o.decided = o.within(o.registry, o.counted)
 	for _, ev := range o.decided {
-		if b, ok := ev.Body.(RepoCreated); ok {
-			id := RepoID{EventID: ev.ID}
+		if b, ok := ev.Body.(events.RepoCreated); ok {
+			id := events.RepoID{EventID: ev.ID}
 			o.repos[id] = o.repoSpans(id, b.Home)
 		}
 	}
 	return o
 }
 
-func later(a, b Mark) Mark {
+func later(a, b events.Mark) events.Mark {
 	if a.Compare(b) > 0 {
 		return a
 	}
@@ -92,25 +92,25 @@ func later(a, b Mark) Mark {
 
 // spans walks from the first home on: forced moves first, then what the home
 // itself says while it is home.
-func (o *oracle) spans(repo RepoID, first Site, forced func(n int) *Event, from []Event) []span {
+func (o *oracle) spans(repo events.RepoID, first events.Site, forced func(n int) *events.Event, from []events.Event) []span {
 	list := []span{{site: first}}
 	for {
 		n := len(list) - 1
 		cur := &list[n]
 		var next span
 		if ev := forced(n); ev != nil {
-			b := ev.Body.(HomeForced)
+			b := ev.Body.(events.HomeForced)
 			cur.until, cur.forced = b.At, true
 			next = span{site: b.To, after: b.After}
 		} else {
-			i := slices.IndexFunc(from, func(ev Event) bool {
-				b, ok := ev.Body.(HomeCeded)
+			i := slices.IndexFunc(from, func(ev events.Event) bool {
+				b, ok := ev.Body.(events.HomeCeded)
 				return ok && b.Repo == repo && b.Tenure == n && cur.holds(ev)
 			})
 			if i < 0 {
 				return list
 			}
-			b := from[i].Body.(HomeCeded)
+			b := from[i].Body.(events.HomeCeded)
 			cur.until = from[i].ID.Mark
 			next = span{site: b.To, after: b.After}
 		}
@@ -123,13 +123,13 @@ func (o *oracle) spans(repo RepoID, first Site, forced func(n int) *Event, from 
 	}
 }
 
-func (s span) holds(ev Event) bool {
+func (s span) holds(ev events.Event) bool {
 	m := ev.ID.Mark
 	return ev.ID.Site == s.site && m.Compare(s.after) > 0 && (s.until.IsZero() || m.Compare(s.until) <= 0)
 }
 
 // within returns the events that lie in one of the spans, span by span.
-func (o *oracle) within(spans []span, from []Event) (list []Event) {
+func (o *oracle) within(spans []span, from []events.Event) (list []events.Event) {
 	for _, sp := range spans {
 		for _, ev := range from {
 			if sp.holds(ev) {
@@ -140,10 +140,10 @@ func (o *oracle) within(spans []span, from []Event) (list []Event) {
 	return list
 }
 
-func (o *oracle) repoSpans(id RepoID, first Site) []span {
-	return o.spans(id, first, func(n int) *Event {
+func (o *oracle) repoSpans(id events.RepoID, first events.Site) []span {
+	return o.spans(id, first, func(n int) *events.Event {
 		for _, ev := range o.decided {
-			if b, ok := ev.Body.(HomeForced); ok && b.Repo == id && b.Tenure == n {
+			if b, ok := ev.Body.(events.HomeForced); ok && b.Repo == id && b.Tenure == n {
 				return &ev
 			}
 		}
@@ -151,75 +151,75 @@ func (o *oracle) repoSpans(id RepoID, first Site) []span {
 	}, o.counted)
 }
 
-func (o *oracle) repoHome(id RepoID) Site {
+func (o *oracle) repoHome(id events.RepoID) events.Site {
 	if spans := o.repos[id]; len(spans) > 0 {
 		return spans[len(spans)-1].site
 	}
-	return Site{}
+	return events.Site{}
 }
 
 // What readers see of a version, without what only people look at.
 type versionAnswer struct {
-	Status   Status
+	Status   events.Status
 	Contents []contentAnswer
-	Rejected []EventID
-	Seen     map[Site]time.Time
+	Rejected []events.EventID
+	Seen     map[events.Site]time.Time
 }
 
 type contentAnswer struct {
-	ModH1, ZipH1 H1
+	ModH1, ZipH1 events.H1
 	Info         string
-	Zips         []Blob // sorted by digest
+	Zips         []events.Blob // sorted by digest
 }
 
-func (o *oracle) version(id RepoID, kind RepoKind, mv module.Version) versionAnswer {
-	about := func(ev Event) bool { return ev.Body.Key(ev.ID) == KeyVersion(id, mv) }
-	all := slices.DeleteFunc(slices.Clone(o.counted), func(ev Event) bool { return !about(ev) })
+func (o *oracle) version(id events.RepoID, kind events.RepoKind, mv module.Version) versionAnswer {
+	about := func(ev events.Event) bool { return ev.Body.Key(ev.ID) == events.KeyVersion(id, mv) }
+	all := slices.DeleteFunc(slices.Clone(o.counted), func(ev events.Event) bool { return !about(ev) })
 	spans := o.repos[id]
-	v := versionAnswer{Seen: map[Site]time.Time{}}
+	v := versionAnswer{Seen: map[events.Site]time.Time{}}
 	for _, ev := range all {
 		if t, ok := v.Seen[ev.ID.Site]; !ok || ev.Time.Before(t) {
 			v.Seen[ev.ID.Site] = ev.Time
 		}
 	}
 	byHome := o.within(spans, all)
-	if kind == Local {
+	if kind == events.Local {
 		o.published(&v, spans, byHome, all)
 	} else {
 		o.filled(&v, all)
 	}
-	if slices.ContainsFunc(byHome, func(ev Event) bool { return ev.Type == "version.hidden" }) {
-		v.Status = Hidden
+	if slices.ContainsFunc(byHome, func(ev events.Event) bool { return ev.Type == "version.hidden" }) {
+		v.Status = events.Hidden
 	}
 	return v
 }
 
-func (o *oracle) published(v *versionAnswer, spans []span, byHome, all []Event) {
+func (o *oracle) published(v *versionAnswer, spans []span, byHome, all []events.Event) {
 	for _, ev := range byHome {
-		b, ok := ev.Body.(VersionPublished)
+		b, ok := ev.Body.(events.VersionPublished)
 		switch {
 		case !ok:
 		case len(v.Contents) == 0:
-			v.Status = Held
-			v.Contents = []contentAnswer{{b.ModH1, b.ZipH1, string(b.Info), []Blob{b.Zip}}}
+			v.Status = events.Held
+			v.Contents = []contentAnswer{{b.ModH1, b.ZipH1, string(b.Info), []events.Blob{b.Zip}}}
 		case v.Contents[0].ModH1 != b.ModH1 || v.Contents[0].ZipH1 != b.ZipH1:
 			v.Rejected = append(v.Rejected, ev.ID)
 		}
 	}
 	for _, ev := range all {
 		for _, sp := range spans {
-			if ev.Type == "version.published" && v.Status == Absent && sp.forced && sp.site == ev.ID.Site && ev.ID.Mark.Compare(sp.until) > 0 {
-				v.Status = Undecided
+			if ev.Type == "version.published" && v.Status == events.Absent && sp.forced && sp.site == ev.ID.Site && ev.ID.Mark.Compare(sp.until) > 0 {
+				v.Status = events.Undecided
 			}
 		}
 	}
 }
 
-func (o *oracle) filled(v *versionAnswer, all []Event) {
-	type identity struct{ mod, zip H1 }
-	var zips, mods []VersionFilled
+func (o *oracle) filled(v *versionAnswer, all []events.Event) {
+	type identity struct{ mod, zip events.H1 }
+	var zips, mods []events.VersionFilled
 	for _, ev := range all {
-		if b, ok := ev.Body.(VersionFilled); ok {
+		if b, ok := ev.Body.(events.VersionFilled); ok {
 			if b.HasZip() {
 				zips = append(zips, b)
 			}
@@ -233,13 +233,13 @@ func (o *oracle) filled(v *versionAnswer, all []Event) {
 		answers[identity{b.ModH1, b.ZipH1}] = &contentAnswer{ModH1: b.ModH1, ZipH1: b.ZipH1}
 	}
 	for _, b := range mods {
-		if !slices.ContainsFunc(zips, func(z VersionFilled) bool { return z.ModH1 == b.ModH1 }) {
-			answers[identity{b.ModH1, H1{}}] = &contentAnswer{ModH1: b.ModH1}
+		if !slices.ContainsFunc(zips, func(z events.VersionFilled) bool { return z.ModH1 == b.ModH1 }) {
+			answers[identity{b.ModH1, events.H1{}}] = &contentAnswer{ModH1: b.ModH1}
 		}
 	}
-	var settled *VersionSettled
+	var settled *events.VersionSettled
 	for _, ev := range o.within(o.registry, all) {
-		if b, ok := ev.Body.(VersionSettled); ok {
+		if b, ok := ev.Body.(events.VersionSettled); ok {
 			settled = &b
 		}
 	}
@@ -263,13 +263,13 @@ func (o *oracle) filled(v *versionAnswer, all []Event) {
 		v.Contents = append(v.Contents, *a)
 	}
 	v.normalise()
-	v.Status = []Status{Absent, Held, Conflicted}[min(2, len(v.Contents))]
+	v.Status = []events.Status{events.Absent, events.Held, events.Conflicted}[min(2, len(v.Contents))]
 }
 
 // normalise sorts what has no order that readers rely on.
 func (v *versionAnswer) normalise() {
 	for _, c := range v.Contents {
-		slices.SortFunc(c.Zips, func(a, b Blob) int { return a.Digest.Compare(b.Digest) })
+		slices.SortFunc(c.Zips, func(a, b events.Blob) int { return a.Digest.Compare(b.Digest) })
 	}
 	slices.SortFunc(v.Contents, func(a, b contentAnswer) int {
 		return cmp.Or(slices.Compare(a.ModH1[:], b.ModH1[:]), slices.Compare(a.ZipH1[:], b.ZipH1[:]))
@@ -281,12 +281,12 @@ func (v *versionAnswer) normalise() {
 func (o *oracle) blocked(mv module.Version) bool {
 	for _, record := range []module.Version{{Path: mv.Path}, mv} {
 		for _, ev := range o.counted {
-			if ev.Type != "version.blocked" || ev.Body.Key(ev.ID) != KeyBlock(record) {
+			if ev.Type != "version.blocked" || ev.Body.Key(ev.ID) != events.KeyBlock(record) {
 				continue
 			}
-			cleared := slices.ContainsFunc(o.decided, func(by Event) bool {
-				b, ok := by.Body.(VersionUnblocked)
-				return ok && by.Body.Key(by.ID) == KeyBlock(record) && slices.ContainsFunc(b.Clears, func(c Cleared) bool {
+			cleared := slices.ContainsFunc(o.decided, func(by events.Event) bool {
+				b, ok := by.Body.(events.VersionUnblocked)
+				return ok && by.Body.Key(by.ID) == events.KeyBlock(record) && slices.ContainsFunc(b.Clears, func(c events.Cleared) bool {
 					return c.Site == ev.ID.Site && ev.ID.Mark.Compare(c.At) <= 0
 				})
 			})
@@ -299,10 +299,10 @@ func (o *oracle) blocked(mv module.Version) bool {
 }
 
 // seen returns when any member first saw each version of a module upstream.
-func (o *oracle) seen(id RepoID, path string) map[string]time.Time {
+func (o *oracle) seen(id events.RepoID, path string) map[string]time.Time {
 	first := map[string]time.Time{}
 	for _, ev := range o.counted {
-		b, ok := ev.Body.(VersionSeen)
+		b, ok := ev.Body.(events.VersionSeen)
 		if !ok || b.Repo != id || b.Module != path {
 			continue
 		}
@@ -316,18 +316,18 @@ func (o *oracle) seen(id RepoID, path string) map[string]time.Time {
 }
 
 // user returns the last statement about a user that exists, or nil.
-func (o *oracle) user(name string) (last Body) {
+func (o *oracle) user(name string) (last events.Body) {
 	for _, ev := range o.decided {
 		switch b := ev.Body.(type) {
-		case UserCreated:
+		case events.UserCreated:
 			if b.Name == name {
 				last = b
 			}
-		case UserChanged:
+		case events.UserChanged:
 			if b.Name == name && last != nil {
 				last = b
 			}
-		case UserDeleted:
+		case events.UserDeleted:
 			if b.Name == name {
 				last = nil
 			}
@@ -338,30 +338,30 @@ func (o *oracle) user(name string) (last Body) {
 
 // token reports whether a token was issued and nobody has revoked it.
 func (o *oracle) token(id string) bool {
-	is := func(t Type) func(Event) bool {
-		return func(ev Event) bool { return ev.Type == t && ev.Body.Key(ev.ID).Bytes() == "t\x00"+id }
+	is := func(t events.Type) func(events.Event) bool {
+		return func(ev events.Event) bool { return ev.Type == t && ev.Body.Key(ev.ID).Bytes() == "t\x00"+id }
 	}
 	return slices.ContainsFunc(o.decided, is("token.issued")) && !slices.ContainsFunc(o.counted, is("token.revoked"))
 }
 
 // settings returns the settings of a repository that exists, and whether it does.
-func (o *oracle) settings(id RepoID) (s RepoSettings, exists bool) {
-	var kind RepoKind
+func (o *oracle) settings(id events.RepoID) (s events.RepoSettings, exists bool) {
+	var kind events.RepoKind
 	for _, ev := range o.decided {
 		switch b := ev.Body.(type) {
-		case RepoCreated:
+		case events.RepoCreated:
 			if ev.ID == id.EventID {
 				s, kind, exists = b.Settings, b.Kind, true
 			}
-		case RepoChanged:
+		case events.RepoChanged:
 			if b.Repo == id && b.Kind == kind {
 				s = b.Settings
 			}
-		case RepoDeleted:
+		case events.RepoDeleted:
 			if b.Repo == id {
 				exists = false
 			}
-		case RepoRestored:
+		case events.RepoRestored:
 			if b.Repo == id && !kind.IsZero() {
 				exists = true
 			}

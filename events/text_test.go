@@ -3,15 +3,14 @@ package events_test
 import (
 	"encoding"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/dirhash"
 
-	"io"
-
-	. "registry-node/events"
+	"registry-node/events"
 )
 
 // A text form has one text per value: what is taken is written the same again.
@@ -24,41 +23,41 @@ func TestTextForms(t *testing.T) {
 		bad   []string
 	}{
 		"site": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseSite(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseSite(s) },
 			[]string{"a", "0", "a-", "oslo-2", name32},
 			[]string{"", "-a", "A", "a_b", "a.b", "å", "a b", name32 + "a", "a/b", "a\x00"},
 		},
 		"repository": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseRepoName(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseRepoName(s) },
 			[]string{"all", "team-1"},
 			[]string{"", "-", "All", name32 + "a"},
 		},
 		"kind": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseRepoKind(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseRepoKind(s) },
 			[]string{"local", "remote", "virtual"},
 			[]string{"", "Local", "locals"},
 		},
 		"digest": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseDigest(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseDigest(s) },
 			[]string{"sha256:" + strings.Repeat("0a", 32)},
 			[]string{"", "sha256:", "sha256:" + strings.Repeat("0A", 32), "sha256:" + strings.Repeat("0g", 32), "sha256:" + zeros,
 				strings.Repeat("0a", 32), "sha512:" + strings.Repeat("0a", 32), "sha256:" + strings.Repeat("0a", 33), "sha256:" + strings.Repeat("0a", 31) + "0"},
 		},
 		"h1": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseH1(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseH1(s) },
 			[]string{"h1:" + strings.Repeat("A", 42) + "E="},
 			[]string{"", "h1:", "h1:" + strings.Repeat("A", 42) + "F=", "h1:" + strings.Repeat("A", 42) + "E", "h1:" + strings.Repeat("A", 43) + "=",
 				"h2:" + strings.Repeat("A", 42) + "E=", "h1:\n" + strings.Repeat("A", 42) + "E=", "h1:" + strings.Repeat("A", 42) + "E=\n", "h1:" + strings.Repeat("_", 42) + "E="},
 		},
 		"event id": {
-			func(s string) (encoding.TextMarshaler, error) { return ParseEventID(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParseEventID(s) },
 			[]string{"a/1/1/0", "oslo-2/4294967295/9007199254740991/4095"},
 			[]string{"", "a", "a/1/1", "a/1/1/0/", "a/1/1/0/0", "/1/1/0", "A/1/1/0", "a/0/1/0", "a/1/0/0", "a/0/0/0", "a/01/1/0", "a/1/+1/0", "a/1/-1/0",
 				"a/1/1/00", "a/1/1/4096", "a/4294967296/1/0", "a/1/9007199254740992/0", "a/1/1/0 ", "a/1/1/ 0", "a/1/1_0/0", "a//1/0"},
 		},
 		"mark": {
 			func(s string) (encoding.TextMarshaler, error) {
-				var m Mark
+				var m events.Mark
 				err := m.UnmarshalText([]byte(s))
 				return m, err
 			},
@@ -66,7 +65,7 @@ func TestTextForms(t *testing.T) {
 			[]string{"", "/", "1", "1/", "/1", "1/1/", "1/1/1", "0/1", "1/0", "01/1", "1/01", "+1/1", "4294967296/1", "1/9007199254740992", "1/18446744073709551616"},
 		},
 		"pattern": {
-			func(s string) (encoding.TextMarshaler, error) { return ParsePattern(s) },
+			func(s string) (encoding.TextMarshaler, error) { return events.ParsePattern(s) },
 			[]string{"corp.test", "**", "*", "a/**/b/**/c/**", "corp.test/*-x/?", strings.Repeat("a", 256)},
 			[]string{"", "/", "a/", "/a", "a//b", "a/**b", "a**", "***", "**/**/**/**", "a b", "a\tb", "a[b]", `a\b`, "a{b}", "é", "a\x7f", "a,b", "!a", strings.Repeat("a", 257)},
 		},
@@ -92,13 +91,13 @@ func TestTextForms(t *testing.T) {
 
 func TestBytesHaveOneForm(t *testing.T) {
 	for text, want := range map[string]string{`""`: "", `"AA=="`: "\x00", `"+/8="`: "\xfb\xff"} {
-		var b Bytes
+		var b events.Bytes
 		if err := json.Unmarshal([]byte(text), &b); err != nil || string(b) != want {
 			t.Errorf("%s is %q, %v, want %q", text, b, err, want)
 		}
 	}
 	for _, text := range []string{`"AA"`, `"AB=="`, `"AA==\n"`, `"A\r\nA=="`, `"-_8="`, `"AA== "`, `[0]`, `0`, `{}`} {
-		var b Bytes
+		var b events.Bytes
 		if err := json.Unmarshal([]byte(text), &b); err == nil {
 			t.Errorf("%s was taken, as %q", text, b)
 		}
@@ -111,7 +110,7 @@ func TestHashModIsTheOneOfGoSum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := HashMod([]byte(mod)).String(); got != want {
+		if got := events.HashMod([]byte(mod)).String(); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -144,7 +143,7 @@ func TestPatternMatch(t *testing.T) {
 			}
 		}
 	}
-	if (Pattern{}).Match("a") || MatchAny(nil, "a") {
+	if (events.Pattern{}).Match("a") || events.MatchAny(nil, "a") {
 		t.Error("no pattern matches something")
 	}
 }
@@ -153,25 +152,25 @@ func TestPatternMatch(t *testing.T) {
 // versions of one module alone, or all of a repository.
 func TestKeys(t *testing.T) {
 	one, ten := repoID("a/1/1/0"), repoID("a/1/10/0")
-	keys := []Key{
-		KeyVersion(one, modVersion("m.test/a", "v1.0.0")),
-		KeyVersion(one, modVersion("m.test/a", "v1.1.0")),
-		KeyVersion(one, modVersion("m.test/a-b", "v1.0.0")),
-		KeyVersion(one, modVersion("m.test/a/v2", "v2.0.0")),
-		KeyVersion(ten, modVersion("m.test/a", "v1.0.0")),
+	keys := []events.Key{
+		events.KeyVersion(one, modVersion("m.test/a", "v1.0.0")),
+		events.KeyVersion(one, modVersion("m.test/a", "v1.1.0")),
+		events.KeyVersion(one, modVersion("m.test/a-b", "v1.0.0")),
+		events.KeyVersion(one, modVersion("m.test/a/v2", "v2.0.0")),
+		events.KeyVersion(ten, modVersion("m.test/a", "v1.0.0")),
 	}
-	if !slices.IsSortedFunc(keys, func(a, b Key) int { return strings.Compare(a.Bytes(), b.Bytes()) }) {
+	if !slices.IsSortedFunc(keys, func(a, b events.Key) int { return strings.Compare(a.Bytes(), b.Bytes()) }) {
 		t.Error("keys are not in the order of what they name")
 	}
 	for _, tt := range []struct {
 		prefix string
 		want   []int
 	}{
-		{VersionsPrefix(one, "m.test/a"), []int{0, 1}},
-		{VersionsPrefix(one, ""), []int{0, 1, 2, 3}},
-		{VersionsPrefix(ten, ""), []int{4}},
-		{KindPrefix(KindVersion), []int{0, 1, 2, 3, 4}},
-		{KindPrefix(KindRepo), nil},
+		{events.VersionsPrefix(one, "m.test/a"), []int{0, 1}},
+		{events.VersionsPrefix(one, ""), []int{0, 1, 2, 3}},
+		{events.VersionsPrefix(ten, ""), []int{4}},
+		{events.KindPrefix(events.KindVersion), []int{0, 1, 2, 3, 4}},
+		{events.KindPrefix(events.KindRepo), nil},
 	} {
 		var got []int
 		for i, k := range keys {
@@ -187,14 +186,14 @@ func TestKeys(t *testing.T) {
 	if !ok || id != one || mv != modVersion("m.test/a/v2", "v2.0.0") {
 		t.Errorf("Version() = %v, %v, %t", id, mv, ok)
 	}
-	if _, _, ok := KeyRepo(one).Version(); ok {
+	if _, _, ok := events.KeyRepo(one).Version(); ok {
 		t.Error("a repository's key names a version")
 	}
 }
 
 // Each type contributes to one record, whose key is read back as it was.
 func TestKeyOfEachType(t *testing.T) {
-	want := map[Type]string{
+	want := map[events.Type]string{
 		"repo.created": "r b/1/2/3", "repo.changed": "r a/1/2/0", "repo.deleted": "r a/1/2/0", "repo.restored": "r a/1/2/0",
 		"version.published": "v a/1/2/0 m.test/a v1.0.0", "version.hidden": "v a/1/2/0 m.test/a v1.0.0",
 		"version.filled": "v a/1/2/0 m.test/a v1.0.0", "version.settled": "v a/1/2/0 m.test/a v1.0.0",
@@ -205,19 +204,19 @@ func TestKeyOfEachType(t *testing.T) {
 		"site.key": "s b", "site.left": "s b", "feature.raised": "R", "home.ceded": "r a/1/2/0", "home.forced": "R",
 	}
 	for _, b := range samples() {
-		k := b.Key(must(ParseEventID("b/1/2/3")))
+		k := b.Key(must(events.ParseEventID("b/1/2/3")))
 		if k.String() != want[b.Type()] {
 			t.Errorf("%s contributes to %q, want %q", b.Type(), k, want[b.Type()])
 		}
-		if back, err := ParseKey(k.Bytes()); err != nil || back != k {
+		if back, err := events.ParseKey(k.Bytes()); err != nil || back != k {
 			t.Errorf("key %q is read back as %q, %v", k, back, err)
 		}
-		if InDirectory(k.Kind()) != slices.Contains([]byte("Rsrb"), k.Bytes()[0]) {
-			t.Errorf("InDirectory(%c) = %t", k.Kind(), InDirectory(k.Kind()))
+		if events.InDirectory(k.Kind()) != slices.Contains([]byte("Rsrb"), k.Bytes()[0]) {
+			t.Errorf("InDirectory(%c) = %t", k.Kind(), events.InDirectory(k.Kind()))
 		}
 	}
 	for _, s := range []string{"", "v", "\x00", "vv\x00a", "x\x00a"} {
-		if k, err := ParseKey(s); err == nil {
+		if k, err := events.ParseKey(s); err == nil {
 			t.Errorf("%q was taken as key %v", s, k)
 		}
 	}
