@@ -52,15 +52,25 @@ func newFetches(l *life) *fetches {
 
 // fill fetches a part of a version, and returns what is held then.
 func (r *Repository) fill(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+	if want == zipPart {
+		return r.fetchZip(ctx, mv)
+	}
+	return r.fetchMod(ctx, mv)
+}
+
+// unlessAbsent fetches, unless the upstream said a moment ago that there is no
+// such version, and remembers if it says so now. It runs within a flight, so
+// that who comes too late for one finds what that one learnt.
+func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) (*events.HeldContent, error)) (*events.HeldContent, error) {
 	k := fillKey{r.repo.ID, mv}
 	if a, ok := r.node.fetches.absent.get(k); ok && time.Since(a.at) < freshFor {
 		return nil, a.err
 	}
-	fetch := r.fetchMod
-	if want == zipPart {
-		fetch = r.fetchZip
+	rem, err := r.remote()
+	if err != nil {
+		return nil, err
 	}
-	c, err := fetch(ctx, mv)
+	c, err := fetch(rem)
 	if errors.Is(err, ErrNotFound) {
 		r.node.fetches.absent.put(k, absence{time.Now(), err})
 	}
@@ -86,15 +96,13 @@ func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.H
 		if err != nil || c != nil && c.HasMod() {
 			return c, err
 		}
-		rem, err := r.remote()
-		if err != nil {
-			return nil, err
-		}
-		f, err := rem.fetchMod(ctx, mv)
-		if err != nil {
-			return nil, r.fetchFailed(err, mv)
-		}
-		return r.record(ctx, rem, f)
+		return r.unlessAbsent(mv, func(rem *remote) (*events.HeldContent, error) {
+			f, err := rem.fetchMod(ctx, mv)
+			if err != nil {
+				return nil, r.fetchFailed(err, mv)
+			}
+			return r.record(ctx, rem, f)
+		})
 	})
 }
 
@@ -134,24 +142,27 @@ func (r *Repository) fetchZip(ctx context.Context, mv module.Version) (*events.H
 		if err != nil || c != nil && c.HasZip() && r.node.blobs.held(c.Zip) {
 			return c, err
 		}
-		rem, err := r.remote()
-		if err != nil {
-			return nil, err
-		}
-		if err := r.node.space.check(); err != nil {
-			return nil, err
-		}
-		stage, err := r.node.blobs.store.Stage(ctx, maxZip)
-		if err != nil {
-			return nil, storeFailed(err, "fetch "+mv.String())
-		}
-		defer stage.Discard()
-		c, sums, err := r.fetchAround(ctx, rem, mv, stage)
-		if err != nil {
-			return nil, r.fetchFailed(err, mv)
-		}
-		return r.record(ctx, rem, admission{mv: mv, modH1: c.ModH1, zip: stage, sums: sums})
+		return r.unlessAbsent(mv, func(rem *remote) (*events.HeldContent, error) {
+			return r.fillZip(ctx, rem, mv)
+		})
 	})
+}
+
+// fillZip is fetchZip for one that is neither held nor under way.
+func (r *Repository) fillZip(ctx context.Context, rem *remote, mv module.Version) (*events.HeldContent, error) {
+	if err := r.node.space.check(); err != nil {
+		return nil, err
+	}
+	stage, err := r.node.blobs.store.Stage(ctx, maxZip)
+	if err != nil {
+		return nil, storeFailed(err, "fetch "+mv.String())
+	}
+	defer stage.Discard()
+	c, sums, err := r.fetchAround(ctx, rem, mv, stage)
+	if err != nil {
+		return nil, r.fetchFailed(err, mv)
+	}
+	return r.record(ctx, rem, admission{mv: mv, modH1: c.ModH1, zip: stage, sums: sums})
 }
 
 // fetchAround writes the zip to stage and sees to it meanwhile that the go.mod
