@@ -277,7 +277,7 @@ func TestWayToTheDatabase(t *testing.T) {
 		{no + "," + proxy + ",off", nil},
 	} {
 		s := openSumdb(t, db.key, "", newClient(t, test.list, upstream.Options{}), newState(t))
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		sums, err := s.Lookup(ctx, mod(0))
 		cancel()
 		if !errors.Is(err, test.want) || err == nil && sums != sumsOf(mod(0), "") {
