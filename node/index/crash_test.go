@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"registry-node/node/index"
 )
@@ -59,7 +60,7 @@ func crashWhileWriting(t *testing.T, percent int, r *rand.Rand) {
 				synced.Store(uint64(i))
 			}
 			if plan.IntN(8) == 0 {
-				if _, err := x.DB().AsyncFlush(); err != nil {
+				if _, err := x.Flush(); err != nil {
 					t.Error(err)
 				}
 			}
@@ -106,27 +107,23 @@ func crashWhileWriting(t *testing.T, percent int, r *rand.Rand) {
 func TestPowerLossInCreate(t *testing.T) {
 	for percent := 0; percent <= 100; percent += 20 {
 		fs := vfs.NewCrashableMem()
-		stop := make(chan struct{})
 		var clones []*vfs.MemFS
-		var crasher sync.WaitGroup
-		crasher.Go(func() {
-			for i := range uint64(20) {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				r := rand.New(rand.NewPCG(uint64(percent), i))
-				clones = append(clones, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: r}))
+		var mu sync.Mutex // guards clones
+		// Before every operation on a file the power may go.
+		each := errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+				return nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			r := rand.New(rand.NewPCG(uint64(percent), uint64(len(clones))))
+			clones = append(clones, fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: r}))
+			return nil
 		})
-		err := index.CreateIn(fs, "index", registry)
-		done := fs.CrashClone(vfs.CrashCloneCfg{})
-		close(stop)
-		crasher.Wait()
-		if err != nil {
+		if err := index.CreateIn(errorfs.Wrap(fs, each), "index", registry); err != nil {
 			t.Fatal(err)
 		}
+		done := fs.CrashClone(vfs.CrashCloneCfg{})
 		openIn(t, done)
 		for _, clone := range clones {
 			if x, err := index.Open("index", index.WithFS(clone)); err == nil {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/json"
+	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,11 +17,11 @@ var (
 )
 
 // WithFS returns options with which the index lives in fs, without a ballast.
-func WithFS(fs vfs.FS) Options { return Options{fs: fs} }
+func WithFS(fs vfs.FS) Options { return Options{fs: fs, Logger: slog.New(slog.DiscardHandler)} }
 
 // CreateIn is Create in another file system.
 func CreateIn(fs vfs.FS, dir string, registry events.Digest) error {
-	return create(dir, registry, Options{fs: fs})
+	return create(dir, registry, WithFS(fs))
 }
 
 // DB is the store, to break it.
@@ -50,3 +51,13 @@ func (x *Index) BallastSize() int64 { return x.disk.ballast.size }
 
 // SetHistory changes how many state hashes of each log are kept from now on.
 func (x *Index) SetHistory(n uint64) { x.history = n }
+
+// Flush starts to write what is in memory to a table. done is closed when it is
+// written.
+func (x *Index) Flush() (done <-chan struct{}, err error) {
+	err = x.disk.wait(func() (err error) {
+		done, err = x.db.AsyncFlush()
+		return err
+	})
+	return done, err
+}

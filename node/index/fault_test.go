@@ -98,7 +98,7 @@ func TestADiskThatFailsStopsTheWriting(t *testing.T) {
 				if err = commit(x, true, e); err == nil {
 					synced = e.Position.Mark.Seq
 				}
-				_, _ = x.DB().AsyncFlush() // tables and manifest are written
+				_, _ = x.Flush() // tables and manifest are written
 			}
 			if !errors.Is(err, index.ErrStopped) || !errors.Is(x.Err(), index.ErrStopped) {
 				t.Errorf("commit: %v, state: %v, want ErrStopped", err, x.Err())
@@ -134,7 +134,7 @@ func TestAFullDiskRefusesAndGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.On()
-		flushed, err := x.DB().AsyncFlush()
+		flushed, err := x.Flush()
 		if err != nil {
 			t.Fatal(err)
 		}
