@@ -1,0 +1,32 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+)
+
+// SetPace makes paceTime shorter, before the server serves.
+func (s *Server) SetPace(d time.Duration) { s.pace = d }
+
+// Failure is what a client is told of err.
+func Failure(ctx context.Context, err error, module bool) (status int, code, text, cache string) {
+	f := failureOf(ctx, err, module)
+	return f.status, f.code, f.text, f.cache(err)[0]
+}
+
+// PlainText makes a text fit for the go command.
+func PlainText(s string) string { return plainText(s) }
+
+// Kinds are the kinds of error in the table.
+func Kinds() (list []error) {
+	for _, k := range kinds {
+		list = append(list, k.kind)
+	}
+	return list
+}
+
+// SetWork marks a verification or rebuild as under way, until done is called.
+func (s *Server) SetWork() (done func()) {
+	s.work.Lock()
+	return s.work.Unlock
+}

@@ -1,0 +1,181 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"registry-node/events"
+	"registry-node/node"
+)
+
+// Values of Cache-Control, see the package comment.
+var (
+	cacheForever = []string{"public, max-age=604800, immutable"}
+	cacheDay     = []string{"public, max-age=86400"}
+	cacheHour    = []string{"public, max-age=3600"}
+	cacheBriefly = []string{"public, max-age=60"}
+	cacheNever   = []string{"no-store"}
+)
+
+var staleWarning = []string{`110 - "Response is Stale"`}
+
+const modulesPrefix = "/go/"
+
+// module answers a request below /go/.
+func (s *Server) module(c echo.Context) error {
+	w, r := c.Response().Writer.(*writer), c.Request()
+	w.kind = kindMalformed
+	if err := s.checkLoop(r); err != nil {
+		return err
+	}
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), modulesPrefix)
+	if !ok {
+		return fail(node.ErrNotFound, "the path lacks a repository: /go/<repository>/<module>/@v/list")
+	}
+	name, rest, _ := strings.Cut(rest, "/")
+	repo, err := s.repository(w, name)
+	if err != nil {
+		return err
+	}
+	q, err := ParsePath(rest)
+	if err != nil {
+		return &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
+	}
+	repo.HeldOnly = q.HeldOnly || r.Header["Disable-Module-Fetch"] != nil && strings.EqualFold(r.Header.Get("Disable-Module-Fetch"), "true")
+	return s.answer(w, r, repo, q.Ask)
+}
+
+// repository returns the repository that a path names.
+func (s *Server) repository(w *writer, name string) (*node.Repository, error) {
+	n, err := events.ParseRepoName(name)
+	if err != nil {
+		return nil, &node.Error{Kind: node.ErrNotFound, Text: err.Error(), Err: err}
+	}
+	if info, err := s.node.Repo(n); err == nil {
+		w.repo = repoKindOf(info.Kind)
+	}
+	return s.node.Repository(n)
+}
+
+func (s *Server) answer(w *writer, r *http.Request, repo *node.Repository, ask Ask) error {
+	ctx := r.Context()
+	switch a := ask.(type) {
+	case Info:
+		w.kind = kindInfo
+		info, err := repo.Info(ctx, a.Module, a.Query)
+		return s.info(w, r, info, err)
+	case Latest:
+		w.kind = kindLatest
+		info, err := repo.Latest(ctx, a.Module)
+		return s.info(w, r, info, err)
+	case Mod:
+		w.kind = kindMod
+		mod, err := repo.Mod(ctx, a.Version)
+		if err == nil {
+			w.Header()["Cache-Control"] = cacheForever
+			content(w, r, typeText, mod)
+		}
+		return err
+	case Zip:
+		w.kind = kindZip
+		return s.zip(ctx, w, r, repo, a)
+	case List:
+		w.kind = kindList
+		return s.list(ctx, w, r, repo, a)
+	case Sumdb:
+		w.kind = kindSumdb
+		return s.sumdb(ctx, w, r, repo, a)
+	}
+	return fmt.Errorf("unknown request %T", ask)
+}
+
+func (s *Server) info(w *writer, r *http.Request, info node.Info, err error) error {
+	if err != nil {
+		return err
+	}
+	cache := cacheBriefly
+	if info.Fixed {
+		cache = cacheForever
+	}
+	w.Header()["Cache-Control"] = cache
+	content(w, r, typeJSON, info.Data)
+	return nil
+}
+
+func (s *Server) list(ctx context.Context, w *writer, r *http.Request, repo *node.Repository, a List) error {
+	l, err := repo.List(ctx, a.Module)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h["Cache-Control"] = cacheBriefly
+	if l.Stale {
+		h["Warning"] = staleWarning
+	}
+	content(w, r, typeText, lines(l.Versions))
+	return nil
+}
+
+// lines returns the versions with a line each.
+func lines(versions []string) []byte {
+	size := 0
+	for _, v := range versions {
+		size += len(v) + 1
+	}
+	b := make([]byte, 0, size)
+	for _, v := range versions {
+		b = append(append(b, v...), '\n')
+	}
+	return b
+}
+
+// zip answers with a module zip. http.ServeContent gets the file itself, and
+// writer leads it to the kernel's sendfile.
+func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node.Repository, a Zip) error {
+	z, err := repo.Zip(ctx, a.Version)
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	h := w.Header()
+	h["Content-Type"] = typeZip
+	h["Cache-Control"] = cacheForever
+	h["Etag"] = []string{`"` + z.Digest.Hex() + `"`}
+	http.ServeContent(w, r, "", z.Time, z.File.File)
+	return nil
+}
+
+// sumdb answers for a checksum database.
+func (s *Server) sumdb(ctx context.Context, w *writer, r *http.Request, repo *node.Repository, a Sumdb) error {
+	got, err := repo.Sumdb(ctx, a.Rest)
+	if err != nil {
+		return err
+	}
+	cache := cacheHour
+	switch {
+	case got.Immutable:
+		cache = cacheForever
+	case strings.HasSuffix(a.Rest, "/supported"), strings.Contains(a.Rest, "/lookup/"):
+		cache = cacheDay
+	}
+	w.Header()["Cache-Control"] = cache
+	content(w, r, []string{got.ContentType}, got.Body)
+	return nil
+}
+
+// checkLoop refuses a request that this node sent itself, by way of an upstream
+// that leads back to it.
+func (s *Server) checkLoop(r *http.Request) error {
+	for _, via := range r.Header[node.ViaHeader] {
+		for id := range strings.SplitSeq(via, ",") {
+			if strings.TrimSpace(id) == s.via {
+				return fail(errLoop, "this request comes from this node itself: the upstream of one of its remote repositories leads back to it")
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"registry-node/node"
+)
+
+const maxJSON = 1 << 20 // bytes of a JSON body
+
+// problem is an error of the API in JSON.
+type problem struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+func problemOf(f failure) (p problem) {
+	p.Error.Code, p.Error.Message = f.code, f.text
+	return p
+}
+
+func sendProblem(w *writer, r *http.Request, f failure) {
+	body, _ := marshal(problemOf(f)) // two strings
+	h := w.Header()
+	h["Cache-Control"] = cacheNever
+	f.retry(h)
+	send(w, r, f.status, typeJSON, body)
+}
+
+// reply answers with a value in JSON.
+func reply(c echo.Context, status int, v any) error {
+	body, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	w := c.Response().Writer.(*writer)
+	w.Header()["Cache-Control"] = cacheNever
+	send(w, c.Request(), status, typeJSON, body)
+	return nil
+}
+
+// marshal returns the JSON of v as one line. It is for programs and for people,
+// not to be put into HTML.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// decode reads the JSON value that is the body of a request into v. Unknown
+// fields and anything after the value are errors.
+func decode(c echo.Context, v any) error {
+	body, err := limited(c.Response().Writer.(*writer), c.Request(), maxJSON, "the body")
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err = d.Decode(v)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty")
+	}
+	if err == nil && len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
+		err = fmt.Errorf("something follows the JSON value, after %d bytes", d.InputOffset())
+	}
+	if err != nil {
+		return &node.Error{Kind: node.ErrInvalid, Text: "the body is not the JSON object that is wanted: " + err.Error(), Err: err}
+	}
+	return nil
+}
+
+func quote(s string) string { return strconv.Quote(clip(s)) }

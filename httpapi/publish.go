@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
+
+	"registry-node/events"
+	"registry-node/node"
+)
+
+const (
+	reposPrefix   = "/api/v1/repos/"
+	modulesInfix  = "/modules/"
+	zipWhat       = "the module zip"
+	maxZip        = modzip.MaxZipFile
+	publishSyntax = "PUT " + reposPrefix + "<repository>/modules/<module>/@v/<version>"
+)
+
+// publish puts the version that the path names, with the zip that is the body,
+// into a repository: 201, or 200 if it was there with the same content.
+func (s *Server) publish(c echo.Context, actor string) error {
+	w, r := c.Response().Writer.(*writer), c.Request()
+	w.kind = kindPublish
+	p, err := parsePublication(r.URL.EscapedPath())
+	if err != nil {
+		return err
+	}
+	if info, err := s.node.Repo(p.Repo); err == nil {
+		w.repo = repoKindOf(info.Kind)
+	}
+	params, err := query(c, "time", "h1")
+	if err != nil {
+		return err
+	}
+	if p.Time, err = parseTime(params["time"]); err != nil {
+		return err
+	}
+	if p.H1, err = parseH1(params["h1"]); err != nil {
+		return err
+	}
+	if p.Zip, err = limited(w, r, maxZip, zipWhat); err != nil {
+		return err
+	}
+	p.Actor = actor
+	got, err := s.node.Publish(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if got.Existed {
+		status = http.StatusOK
+	}
+	return reply(c, status, got)
+}
+
+// parsePublication parses the path of a publication. The module and the version
+// may be !-escaped or not: no module path and no version has a ! itself.
+func parsePublication(escaped string) (p node.Publication, err error) {
+	repo, rest, _ := strings.Cut(strings.TrimPrefix(escaped, reposPrefix), modulesInfix)
+	if p.Repo, err = parseRepo(repo); err != nil {
+		return p, err
+	}
+	path, err := decodePath(rest)
+	if err != nil {
+		return p, invalid(err)
+	}
+	i := strings.LastIndex(path, versionsInfix)
+	if i < 0 {
+		return p, fail(node.ErrInvalid, "the path lacks /@v/<version>: "+publishSyntax)
+	}
+	mod, version := path[:i], path[i+len(versionsInfix):]
+	if strings.Contains(mod, "!") {
+		if mod, err = module.UnescapePath(mod); err != nil {
+			return p, invalid(err)
+		}
+	}
+	if strings.Contains(version, "!") {
+		if version, err = module.UnescapeVersion(version); err != nil {
+			return p, invalid(err)
+		}
+	}
+	if len(version) > maxVersion {
+		return p, fail(node.ErrInvalid, fmt.Sprintf("version %s is longer than %d bytes", quote(version), maxVersion))
+	}
+	p.Version = module.Version{Path: mod, Version: version}
+	return p, nil
+}
+
+// parseTime parses the commit time of a publication; none is the zero Time.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(s, " ", "+")) // a + that was not escaped
+	if err != nil {
+		return t, fail(node.ErrInvalid, "the parameter time is "+quote(s)+", not a time like 2006-01-02T15:04:05Z (RFC 3339)")
+	}
+	if y := t.UTC().Year(); y < 1970 || y > 9999 { // what RFC 3339 can say in UTC, and a commit can have
+		return t, fail(node.ErrInvalid, "the parameter time is "+quote(s)+", before 1970 or after 9999")
+	}
+	return t.UTC(), nil
+}
+
+// parseH1 parses the hash that the publisher computed; none is the zero H1.
+func parseH1(s string) (events.H1, error) {
+	if s == "" {
+		return events.H1{}, nil
+	}
+	h, err := events.ParseH1(strings.ReplaceAll(s, " ", "+")) // a + that was not escaped
+	if err != nil {
+		return h, fail(node.ErrInvalid, "the parameter h1: "+err.Error())
+	}
+	return h, nil
+}

@@ -1,0 +1,235 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"registry-node/node"
+)
+
+// Options says how a Server behaves. Zero values work.
+type Options struct {
+	// Logger gets failures of this node and panics. Nil discards them.
+	Logger *slog.Logger
+	// Grace is how long requests under way may take to finish once Serve's
+	// context has ended; default 10 s.
+	Grace time.Duration
+}
+
+// Server answers for a node.
+type Server struct {
+	node    *node.Node
+	logger  *slog.Logger
+	grace   time.Duration
+	pace    time.Duration // paceTime, shorter in tests
+	via     string        // the node's id in node.ViaHeader
+	metrics *metrics
+
+	// work is held by the one verification or rebuild that runs.
+	work sync.Mutex
+}
+
+// New returns a server for n, which must stay open while requests are served.
+func New(n *node.Node, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
+		via: n.Via(), metrics: newMetrics(n),
+	}
+}
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 32 << 10 // bytes of request line and header
+)
+
+// Serve answers on l, with the trust that TrustOf says, until ctx ends. Then it
+// takes no new requests, lets those under way finish for at most the grace
+// period, and cuts what is left. When it returns, none of l's requests runs any
+// more. It returns an error only if l fails before ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	h := s.handler(TrustOf(l.Addr()))
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      s.pace, // writer moves it ahead
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	var running sync.WaitGroup
+	running.Go(func() { failed <- srv.Serve(l) })
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("http: %w", err)
+	case <-ctx.Done():
+		grace, stop := context.WithTimeout(base, s.grace)
+		if srv.Shutdown(grace) != nil {
+			s.logger.Warn("requests are cut, as they did not finish in time", "grace", s.grace, "listener", l.Addr())
+		}
+		stop()
+	}
+	cancel()
+	srv.Close() // fails only if the listener is closed twice
+	running.Wait()
+	h.gate.close()
+	return err
+}
+
+// Handler returns what answers requests that came in with a trust. Serve is
+// what sets the limits of connections; this is for those who serve themselves.
+func (s *Server) Handler(t Trust) http.Handler { return s.handler(t) }
+
+func (s *Server) handler(t Trust) *handler {
+	return &handler{server: s, echo: s.routes(t), gate: newGate()}
+}
+
+// handler is what stands around the routes: the writer, the pace of bodies, the
+// metrics, and what becomes of a panic.
+type handler struct {
+	server *Server
+	echo   *echo.Echo
+	gate   *gate
+}
+
+// Values of headers that never change. A header map may hold one slice for many
+// answers, as nobody changes it in place.
+var nosniff = []string{"nosniff"}
+
+func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if !h.gate.enter() {
+		rw.Header().Set("Connection", "close")
+		http.Error(rw, closingText, http.StatusServiceUnavailable)
+		return
+	}
+	defer h.gate.leave()
+	w := writers.Get().(*writer)
+	now := time.Now()
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, start: now, extended: now}
+	rw.Header()["X-Content-Type-Options"] = nosniff
+	if r.ContentLength != 0 {
+		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
+		r.Body = b
+		defer b.leave()
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			h.panicked(w, r, cause)
+		}
+		h.server.metrics.observe(w)
+		w.ResponseWriter = nil
+		writers.Put(w)
+	}()
+	h.echo.ServeHTTP(w, r)
+}
+
+// panicked answers for a handler that panicked, or cuts the connection if it had
+// begun to answer.
+func (h *handler) panicked(w *writer, r *http.Request, cause any) {
+	if cause != http.ErrAbortHandler {
+		h.server.logger.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
+		if w.status == 0 {
+			sendProblem(w, r, internal)
+			return
+		}
+	}
+	w.status = http.StatusInternalServerError
+	h.server.metrics.observe(w)
+	w.ResponseWriter = nil
+	panic(http.ErrAbortHandler)
+}
+
+// routes returns the routes for requests that came in with a trust.
+func (s *Server) routes(t Trust) *echo.Echo {
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard) // what there is to say is said by this package
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.HTTPErrorHandler = s.failed
+	// Guards stand at each route and not at groups, as echo's groups turn an
+	// unknown method into an unknown path.
+	open := []echo.MiddlewareFunc{s.local(t)}
+	admin := append(open, s.admin(t))
+	actor := t.actor()
+
+	get(e, "/go", s.module)
+	get(e, modulesPrefix+"*", s.module)
+	get(e, "/livez", s.livez)
+	get(e, "/readyz", s.readyz)
+	get(e, "/metrics", echo.WrapHandler(s.metrics.handler()), admin...)
+	get(e, "/api/v1/status", s.status, open...)
+	get(e, "/api/v1/replication", s.replication, open...)
+
+	get(e, "/api/v1/repos", s.listRepos, admin...)
+	e.POST("/api/v1/repos", as(actor, s.createRepo), admin...)
+	get(e, "/api/v1/repos/:repo", s.showRepo, admin...)
+	e.PATCH("/api/v1/repos/:repo", as(actor, s.changeRepo), admin...)
+	e.DELETE("/api/v1/repos/:repo", as(actor, s.deleteRepo), admin...)
+	e.POST("/api/v1/repos/:repo/restore", as(actor, s.restoreRepo), admin...)
+	e.PUT("/api/v1/repos/:repo/modules/*", as(actor, s.publish), admin...)
+
+	get(e, "/api/v1/log", s.log, admin...)
+	e.POST("/api/v1/verify", s.verify, admin...)
+	e.POST("/api/v1/rebuild", s.rebuild, admin...)
+	return e
+}
+
+// get routes GET and HEAD, which echo does not take for one.
+func get(e *echo.Echo, path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
+	e.GET(path, h, m...)
+	e.HEAD(path, h, m...)
+}
+
+// as gives a handler that writes the name under which it is recorded.
+func as(actor string, h func(c echo.Context, actor string) error) echo.HandlerFunc {
+	return func(c echo.Context) error { return h(c, actor) }
+}
+
+// failed answers with an error: in text below /go/, else in JSON. An answer that
+// has begun is cut, so that it isn't taken for whole.
+func (s *Server) failed(err error, c echo.Context) {
+	w, r := c.Response().Writer.(*writer), c.Request()
+	module := r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix)
+	f := failureOf(r.Context(), err, module)
+	if f.internal {
+		s.logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	if !module {
+		sendProblem(w, r, f)
+		return
+	}
+	h := w.Header()
+	h["Cache-Control"] = f.cache(err)
+	f.retry(h)
+	send(w, r, f.status, typeText, []byte(plainText(f.text)))
+}
+
+// retry says when to try again, if that is known.
+func (f failure) retry(h http.Header) {
+	if f.status == http.StatusServiceUnavailable {
+		h["Retry-After"] = retryAfter
+	}
+}
+
+var retryAfter = []string{"5"} // seconds

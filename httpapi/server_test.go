@@ -1,0 +1,306 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/httpapi"
+)
+
+// noise returns text that can't be compressed.
+func noise(n int) string {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(b)
+	return string(b)
+}
+
+// publishLarge publishes a module whose zip has about size bytes.
+func (g *registry) publishLarge(path string, size int) {
+	files := tree(path)
+	files["noise"] = noise(size)
+	g.publish(path, "v1.0.0", files)
+}
+
+// spyListener notes what connections are given to copy from.
+type spyListener struct {
+	*net.TCPListener
+	mu      sync.Mutex // guards sources
+	sources []string
+}
+
+func (l *spyListener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	return &spyConn{c, l}, err
+}
+
+type spyConn struct {
+	*net.TCPConn
+	l *spyListener
+}
+
+func (c *spyConn) ReadFrom(r io.Reader) (int64, error) {
+	source := fmt.Sprintf("%T", r)
+	if lim, ok := r.(*io.LimitedReader); ok {
+		source = fmt.Sprintf("limited %T", lim.R)
+	}
+	c.l.mu.Lock()
+	c.l.sources = append(c.l.sources, source)
+	c.l.mu.Unlock()
+	return c.TCPConn.ReadFrom(r)
+}
+
+// TestZipGoesFromFileToSocket shows that the connection gets the file itself, as
+// sendfile needs it.
+func TestZipGoesFromFileToSocket(t *testing.T) {
+	g := newRegistry(t)
+	g.publishLarge("corp.test/big", 1<<20)
+	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spy := &spyListener{TCPListener: tcp}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { g.server.Serve(ctx, spy) })
+	defer wg.Wait()
+	defer cancel()
+	a := do(t, http.DefaultClient, "GET", "http://"+tcp.Addr().String(), "/go/all/corp.test/big/@v/v1.0.0.zip", nil)
+	if want := g.get("/go/all/corp.test/big/@v/v1.0.0.zip"); a.status != http.StatusOK || a.body != want.body || len(a.body) < 1<<20 {
+		t.Fatalf("%d, %d bytes, want %d", a.status, len(a.body), len(want.body))
+	}
+	spy.mu.Lock()
+	defer spy.mu.Unlock()
+	if len(spy.sources) == 0 {
+		t.Fatal("the connection was not given anything to copy from")
+	}
+	for _, s := range spy.sources {
+		if s != "limited *os.File" {
+			t.Errorf("the connection was given a %s", s)
+		}
+	}
+}
+
+// TestCutBodyIsNotPublished cuts the connection in the middle of a zip, with and
+// without a Content-Length.
+func TestCutBodyIsNotPublished(t *testing.T) {
+	g := newRegistry(t)
+	zip, _ := zipOf(t, module.Version{Path: "corp.test/x", Version: "v1.0.0"}, tree("corp.test/x"))
+	const head = "PUT /api/v1/repos/local/modules/corp.test/x/@v/v1.0.0 HTTP/1.1\r\nHost: localhost\r\n"
+	for _, request := range []string{
+		fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(zip)+1, zip),
+		fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", head, len(zip), zip),
+		fmt.Sprintf("%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s", head, len(zip), zip[:10]),
+	} {
+		a := g.checked(t, func() answer { return answer{body: g.raw(request, closeWrite)} })
+		cut := strings.HasPrefix(a.body, "HTTP/1.1 400") && strings.Contains(a.body, "before its end")
+		gone := strings.HasPrefix(a.body, "HTTP/1.1 499") // net/http took it so, before the body was read
+		if !cut && !gone {
+			t.Errorf("%q", a.body)
+		}
+	}
+	if a := g.get("/go/local/corp.test/x/@v/list"); a.status != http.StatusNotFound {
+		t.Errorf("corp.test/x is there: %d %q", a.status, a.body)
+	}
+}
+
+// TestSlowUploadIsCut sends a body that stops to move.
+func TestSlowUploadIsCut(t *testing.T) {
+	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(100 * time.Millisecond) })
+	for _, request := range []string{
+		"PUT /api/v1/repos/local/modules/corp.test/x/@v/v1.0.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc",
+		"POST /api/v1/repos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+	} {
+		a := g.checked(t, func() answer { return answer{body: g.raw(request)} })
+		if !strings.HasPrefix(a.body, "HTTP/1.1 408") || !strings.Contains(a.body, "too slowly") {
+			t.Errorf("%q", a.body)
+		}
+	}
+}
+
+// TestSlowDownloadIsCut reads nothing of an answer that is larger than what the
+// kernel keeps.
+func TestSlowDownloadIsCut(t *testing.T) {
+	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(100 * time.Millisecond) })
+	g.publishLarge("corp.test/big", 20<<20)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	io.WriteString(conn, "GET /go/all/corp.test/big/@v/v1.0.0.zip HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	waitFor(t, func() error { // counted when the handler has given up
+		if !strings.Contains(g.get("/metrics").body, `{kind="zip",repository="virtual",status="2xx"} 1`) {
+			return fmt.Errorf("the download is still under way")
+		}
+		return nil
+	})
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Errorf("all %d bytes came", n)
+	}
+}
+
+// TestSteadyDownloadIsNotCut takes longer than the pace in all, and moves.
+func TestSteadyDownloadIsNotCut(t *testing.T) {
+	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(200 * time.Millisecond) })
+	g.publishLarge("corp.test/big", 20<<20)
+	resp, err := http.Get(g.base + "/go/all/corp.test/big/@v/v1.0.0.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	start, got := time.Now(), int64(0)
+	tick := time.NewTicker(15 * time.Millisecond)
+	defer tick.Stop()
+	for { // 1 MiB each 15 ms
+		n, err := io.CopyN(io.Discard, resp.Body, 1<<20)
+		got += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("cut after %d bytes, %v: %v", got, time.Since(start), err)
+		}
+		<-tick.C
+	}
+	if got != resp.ContentLength || time.Since(start) < 250*time.Millisecond {
+		t.Errorf("%d of %d bytes in %v", got, resp.ContentLength, time.Since(start))
+	}
+}
+
+// TestStopWaitsForRequests stops a server while a request is under way.
+func TestStopWaitsForRequests(t *testing.T) {
+	g := newRegistry(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	g.proxy.setFault(func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(asked) })
+		<-release
+		http.Error(w, "no", http.StatusNotFound)
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.server.Serve(ctx, l) }()
+	got := make(chan answer, 1)
+	go func() {
+		got <- do(t, http.DefaultClient, "GET", "http://"+l.Addr().String(), "/go/public/up.test/m/@v/list", nil)
+	}()
+	<-asked
+	cancel()
+	waitFor(t, func() error {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			c.Close()
+			return fmt.Errorf("it still listens")
+		}
+		return nil
+	})
+	select {
+	case <-stopped:
+		t.Error("it stopped with a request under way")
+	default:
+	}
+	close(release)
+	if a := <-got; a.status != http.StatusNotFound {
+		t.Errorf("the last request: %d %q", a.status, a.body)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStopCutsWhatDoesNotEnd stops a server whose request would go on.
+func TestStopCutsWhatDoesNotEnd(t *testing.T) {
+	g := newRegistry(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	var once sync.Once
+	g.proxy.setFault(func(http.ResponseWriter, *http.Request) {
+		once.Do(func() { close(asked) })
+		<-release
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	s := httpapi.New(g.node, httpapi.Options{Grace: 10 * time.Millisecond})
+	go func() { stopped <- s.Serve(ctx, l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET /go/public/up.test/m/@v/list HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	<-asked
+	cancel()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if got, _ := io.ReadAll(conn); bytes.HasPrefix(got, []byte("HTTP/1.1 2")) {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// TestInternalErrorShowsNothing makes the blob store fail in a way that no user
+// should be told of.
+func TestInternalErrorShowsNothing(t *testing.T) {
+	g := newRegistry(t)
+	p := g.publish("corp.test/a", "v1.0.0", tree("corp.test/a"))
+	file := g.dir + "/blobs/sha256/" + p.Digest.Hex()[:2] + "/" + p.Digest.Hex()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a := g.get("/go/all/corp.test/a/@v/v1.0.0.zip")
+	if a.status != http.StatusInternalServerError || strings.Contains(a.body, g.dir) || strings.Contains(a.body, "sha256") || a.header.Get("Cache-Control") != never {
+		t.Errorf("%d %q", a.status, a.body)
+	}
+	if log := g.logs.String(); !strings.Contains(log, "not a regular file") {
+		t.Errorf("the log does not say why: %s", log)
+	}
+}
+
+// waitFor waits until ok returns nil.
+func waitFor(t *testing.T, ok func() error) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal(err)
+		}
+	}
+}

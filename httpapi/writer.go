@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"io"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The least pace of a client, see the package comment.
+const (
+	paceBytes = 512 << 10
+	paceTime  = time.Minute
+)
+
+// writer is the ResponseWriter that handlers see. It remembers what metrics want
+// to know and keeps the connection's write deadline ahead of an answer that
+// moves. Its ReadFrom leaves the copying to net/http, and so to the kernel.
+type writer struct {
+	http.ResponseWriter
+	pace time.Duration
+
+	start    time.Time
+	extended time.Time // when the write deadline was set last
+	status   int       // 0 until the header is written
+
+	// For metrics; set by handlers.
+	kind endpoint
+	repo repoKind
+}
+
+var writers = sync.Pool{New: func() any { return new(writer) }}
+
+// WriteHeader sends the header with the status.
+func (w *writer) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes p in parts, each of which has paceTime to go.
+func (w *writer) Write(p []byte) (n int, err error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	for {
+		part := p[n:min(len(p), n+paceBytes)]
+		w.extend()
+		m, err := w.ResponseWriter.Write(part)
+		n += m
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+// ReadFrom copies src to the client in parts, each of which has paceTime to go.
+// net/http gets the source of an io.LimitedReader unwrapped, as its sendfile
+// needs it.
+func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	to, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	all, ok := src.(*io.LimitedReader)
+	if !ok {
+		all = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
+	for all.N > 0 {
+		w.extend()
+		want := min(all.N, paceBytes)
+		part := io.LimitedReader{R: all.R, N: want}
+		m, err := to.ReadFrom(&part)
+		n += m
+		all.N -= m
+		if err != nil || m < want {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Unwrap returns the writer below, for http.ResponseController.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// extend moves the write deadline ahead. The server has set it when the request
+// came in, so a quick answer needs nothing more.
+func (w *writer) extend() {
+	now := time.Now()
+	if now.Sub(w.extended) < w.pace/8 {
+		return
+	}
+	w.extended = now
+	if c, ok := w.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		c.SetWriteDeadline(now.Add(w.pace)) // fails only on a connection that is gone
+	}
+}
