@@ -121,7 +121,10 @@ func (d *disk) do(what string, op func() error) error {
 	for {
 		select {
 		case <-d.dead:
-			d.park()
+			if d.opening.Load() {
+				return d.stopped()
+			}
+			select {} // parked
 		default:
 		}
 		err := op()
@@ -181,9 +184,6 @@ func (d *disk) pause() {
 	case <-d.dead:
 	}
 }
-
-// park never returns; see disk.
-func (d *disk) park() { select {} }
 
 // Fatalf is called by Pebble for what it can't go on after: a table that is
 // gone, a broken invariant. It returns, unlike what Pebble asks for, but after
