@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// asProgram, in the environment, has the test binary be the program.
+const asProgram = "TEST_AS_REGISTRY_NODE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	// Neither this machine's settings nor its network have a say.
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "GIT_") {
+			os.Unsetenv(name)
+		}
+	}
+	for name, value := range map[string]string{
+		"GOENV": "off", "GOPROXY": "http://upstream.invalid", "GOSUMDB": "off", "GOPRIVATE": "", "GONOSUMDB": "", "GONOPROXY": "",
+		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull,
+		"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@corp.example", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@corp.example",
+	} {
+		os.Setenv(name, value)
+	}
+	os.Exit(m.Run())
+}
+
+// result is what a command did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// try runs the program.
+func try(t *testing.T, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// ok runs the program, which has to succeed, and returns what it prints.
+func ok(t *testing.T, args ...string) string {
+	t.Helper()
+	r := try(t, args...)
+	if r.code != exitOK {
+		t.Fatalf("%q: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// refused runs the program, which has to end with a code and with all of texts
+// in what it prints to standard error.
+func refused(t *testing.T, code int, args []string, texts ...string) {
+	t.Helper()
+	r := try(t, args...)
+	if r.code != code {
+		t.Errorf("%q: exit code %d, want %d\n%s%s", args, r.code, code, r.stdout, r.stderr)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.stderr, text) {
+			t.Errorf("%q: standard error lacks %q:\n%s", args, text, r.stderr)
+		}
+	}
+}
+
+// watched is a writer in which a text can be waited for.
+type watched struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	want string
+	seen chan struct{} // closed when want has been written
+}
+
+func watch(want string) *watched { return &watched{want: want, seen: make(chan struct{})} }
+
+func (w *watched) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	had := strings.Contains(w.buf.String(), w.want)
+	w.buf.Write(b)
+	if !had && strings.Contains(w.buf.String(), w.want) {
+		close(w.seen)
+	}
+	return len(b), nil
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
+}
+
+// running is a node that serves in this process.
+type running struct {
+	data, addr, url string
+	log             *watched
+	cancel          context.CancelFunc
+	ended           chan int // the exit code
+}
+
+// serving runs serve on data, and returns when it is ready. It ends with the
+// test, or with end.
+func serving(t *testing.T, data string, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &running{data: data, log: watch("msg=ready"), cancel: cancel, ended: make(chan int, 1)}
+	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)
+	go func() { s.ended <- run(ctx, args, strings.NewReader(""), io.Discard, s.log) }()
+	select {
+	case <-s.log.seen:
+	case code := <-s.ended:
+		cancel()
+		t.Fatalf("serve: exit code %d\n%s", code, s.log)
+	}
+	t.Cleanup(func() { s.end(t) })
+	addr, err := os.ReadFile(filepath.Join(data, addrFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = string(addr)
+	s.url = "http://" + s.addr
+	return s
+}
+
+// end ends the node as an interrupt does. It can be called again.
+func (s *running) end(t *testing.T) {
+	t.Helper()
+	s.cancel()
+	code := <-s.ended
+	s.ended <- code
+	if code != exitOK {
+		t.Errorf("serve: exit code %d\n%s", code, s.log)
+	}
+}
+
+// fresh returns a node on a new registry that commands speak to by default.
+func fresh(t *testing.T) *running {
+	t.Helper()
+	s := serving(t, filepath.Join(t.TempDir(), "data"), "--init")
+	t.Setenv(serverEnv, s.url)
+	return s
+}
+
+// writeTree writes files, named by slash-separated paths, into a directory.
+func writeTree(t *testing.T, dir string, files map[string]string) string {
+	t.Helper()
+	for name, text := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// command returns a command that runs the program in a process of its own.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"registry-node/events"
+	"registry-node/node"
+)
+
+// serveFlags are the settings of a node.
+type serveFlags struct {
+	data     string
+	init     bool
+	site     string
+	listen   string
+	tlsCert  string
+	tlsKey   string
+	insecure bool
+	logLevel string
+	logForm  string
+}
+
+const defaultSite = "main"
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve --data DIR",
+		Short: "Run a node",
+		Long: `Run the node whose data is in DIR, until an interrupt or SIGTERM.
+
+The directory must hold a registry: one that is empty because its volume is not
+mounted must not become a new registry. With --init, a directory that is empty
+or does not exist gets a new one, with the repositories "local" (for what you
+publish), "public" (a cache of the GOPROXY that the go command here uses) and
+"all" (both).
+
+Every flag can be set by an environment variable, as REGISTRY_NODE_TLS_CERT for
+--tls-cert, and by a key in the file that --config names, as tls-cert. A flag
+wins over a variable, a variable over the file.
+
+When the node is ready it writes the address that it listens on to
+DIR/http.addr. Administrators on this machine reach it through DIR/admin.sock.`,
+		Args: wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := completeFlags(cmd.Flags()); err != nil {
+				return err
+			}
+			cfg, err := f.parse(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.data, "data", "", "data `directory`")
+	fs.BoolVar(&f.init, "init", false, "make a new registry if the data directory is empty")
+	fs.StringVar(&f.site, "site", "", "`name` of the site; a new registry's is \""+defaultSite+"\" by default, another's must be this")
+	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 is any free one")
+	fs.StringVar(&f.tlsCert, "tls-cert", "", "PEM `file` with the certificate chain for https")
+	fs.StringVar(&f.tlsKey, "tls-key", "", "PEM `file` with the key of the certificate")
+	fs.BoolVar(&f.insecure, "insecure-http", false, "allow an address that others can reach without TLS")
+	fs.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn, error")
+	fs.StringVar(&f.logForm, "log-format", "text", "`form` of the log: text, json")
+	fs.String(configFlag, "", "YAML `file` with settings")
+	must(cmd.MarkFlagDirname("data"))
+	must(cmd.MarkFlagFilename(configFlag, "yaml", "yml"))
+	must(cmd.RegisterFlagCompletionFunc("log-level", completeWords("debug", "info", "warn", "error")))
+	must(cmd.RegisterFlagCompletionFunc("log-format", completeWords("text", "json")))
+	return cmd
+}
+
+// serveConfig is what serve runs with; it is checked.
+type serveConfig struct {
+	data   string
+	init   bool
+	site   events.Site // zero: whichever it is
+	listen string
+	tls    *tls.Config // nil: plain HTTP
+	logger *slog.Logger
+}
+
+// parse checks the settings. Nothing has been opened yet but the TLS files.
+func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
+	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen}
+	if f.data == "" {
+		return cfg, usagef("--data is missing: the directory that holds the registry, or gets it with --init")
+	}
+	if f.site != "" {
+		if cfg.site, err = events.ParseSite(f.site); err != nil {
+			return cfg, usageError{err}
+		}
+	}
+	if cfg.logger, err = newLogger(log, f.logLevel, f.logForm); err != nil {
+		return cfg, err
+	}
+	loopback, err := isLoopback(f.listen)
+	if err != nil {
+		return cfg, err
+	}
+	if (f.tlsCert == "") != (f.tlsKey == "") {
+		return cfg, usagef("--tls-cert and --tls-key go together")
+	}
+	if f.tlsCert == "" {
+		if !loopback && !f.insecure {
+			return cfg, usagef("--listen %s can be reached from other machines, and without TLS anybody between could change what they get; "+
+				"give --tls-cert and --tls-key, or --insecure-http if something in front of this node does TLS", f.listen)
+		}
+		return cfg, nil
+	}
+	pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return cfg, fmt.Errorf("TLS certificate: %w", err)
+	}
+	cfg.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return cfg, nil
+}
+
+// isLoopback reports whether only this machine can reach a listener on addr. A
+// name other than localhost is taken for one that others reach.
+func isLoopback(addr string) (bool, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" {
+		return false, usagef("--listen %q is not HOST:PORT", addr)
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback(), nil
+}
+
+func newLogger(w io.Writer, level, form string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("--log-level %q is none of debug, info, warn, error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch form {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, usagef("--log-format %q is none of text, json", form)
+}
+
+// openNode opens the registry in cfg.data, or makes it first if that was asked
+// for and there is none.
+func openNode(ctx context.Context, cfg serveConfig, opts node.Options, notes io.Writer) (*node.Node, error) {
+	n, err := node.Open(ctx, cfg.data, opts)
+	if errors.Is(err, node.ErrNoData) && cfg.init {
+		if err := initNode(ctx, cfg, opts, notes); err != nil {
+			return nil, err
+		}
+		n, err = node.Open(ctx, cfg.data, opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.site.IsZero() && cfg.site != n.Site() {
+		return nil, errors.Join(fmt.Errorf("data directory %s is of site %s, not %s as --site says", cfg.data, n.Site(), cfg.site), n.Close())
+	}
+	return n, nil
+}
+
+func initNode(ctx context.Context, cfg serveConfig, opts node.Options, notes io.Writer) error {
+	repos, err := defaultRepos(ctx, notes)
+	if err != nil {
+		return fmt.Errorf("new registry: %w", err)
+	}
+	site := cfg.site
+	if site.IsZero() {
+		site = must1(events.ParseSite(defaultSite))
+	}
+	if _, err = node.Init(ctx, cfg.data, site, repos, opts); err != nil {
+		return fmt.Errorf("new registry: %w", err)
+	}
+	opts.Logger.Info("new registry", "data", cfg.data, "site", site)
+	return nil
+}

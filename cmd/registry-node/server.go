@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"registry-node/httpapi"
+	"registry-node/node"
+)
+
+// addrFile is the file in a data directory that has the address on which its
+// node listens, HOST:PORT and nothing else, for as long as it is ready.
+const addrFile = "http.addr"
+
+// drainTime is how long requests that are under way may still take when the node
+// is told to end.
+const drainTime = 30 * time.Second
+
+// serve runs the node until ctx ends.
+//
+// The order: listen (so that an address in use leaves the data alone), open the
+// node, which locks the directory, then the admin socket, then http.addr, then
+// answer. In the end the other way round.
+func serve(ctx context.Context, cfg serveConfig, stdout, stderr io.Writer) (err error) {
+	tcp, err := net.Listen("tcp", cfg.listen)
+	if err != nil {
+		return err
+	}
+	defer tcp.Close()
+	addr := tcp.Addr().(*net.TCPAddr)
+	opts := node.Options{Logger: cfg.logger, Version: programVersion(), Self: ownAddresses(addr)}
+	if err := removeStaleAddr(ctx, cfg.data); err != nil {
+		return err
+	}
+	n, err := openNode(ctx, cfg, opts, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	admin, err := listenAdmin(cfg.data)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		admin.Close() // again, if it has served
+		err = errors.Join(err, removeFile(cfg.data, adminSocket))
+	}()
+
+	// Whoever connects from here on is answered, if only in a moment.
+	if err := node.WriteFile(filepath.Join(cfg.data, addrFile), []byte(addr.String()), 0o644); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeFile(cfg.data, addrFile)) }()
+	cfg.logger.Info("ready", "address", addr.String(), "site", n.Site(), "data", cfg.data)
+	if isTerminal(stdout) {
+		banner(stdout, n, cfg, addr)
+	}
+	defer context.AfterFunc(ctx, func() { cfg.logger.Info("ending; a second signal ends it at once") })()
+	var public net.Listener = tcp
+	if cfg.tls != nil {
+		public = tls.NewListener(tcp, cfg.tls)
+	}
+	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime})
+	return answer(ctx, api, public, admin)
+}
+
+// answer serves on all listeners until ctx ends or one of them fails, and
+// returns when no request is under way any more.
+func answer(ctx context.Context, api *httpapi.Server, listeners ...net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(listeners))
+	var serving sync.WaitGroup
+	for i, l := range listeners {
+		serving.Go(func() {
+			defer cancel()
+			errs[i] = api.Serve(ctx, l)
+		})
+	}
+	serving.Wait()
+	return errors.Join(errs...)
+}
+
+// banner tells a person at a terminal what to do next.
+func banner(w io.Writer, n *node.Node, cfg serveConfig, addr *net.TCPAddr) {
+	scheme := "http"
+	if cfg.tls != nil {
+		scheme = "https"
+	}
+	fmt.Fprintf(w, "\nregistry-node %s serves site %s from %s.\n\n", programVersion(), n.Site(), cfg.data)
+	for _, r := range n.Repos() {
+		fmt.Fprintf(w, "  GOPROXY=%s://%s/go/%s  (%s)\n", scheme, addr, r.Name, r.Kind)
+	}
+	fmt.Fprintf(w, "\nInterrupt (Ctrl-C) ends it.\n\n")
+}
+
+// ownAddresses returns the host:port pairs under which a listener on addr is
+// reached.
+func ownAddresses(addr *net.TCPAddr) []string {
+	_, port, _ := net.SplitHostPort(addr.String())
+	own := []string{addr.String()}
+	if !addr.IP.IsUnspecified() {
+		return own
+	}
+	if name, err := os.Hostname(); err == nil {
+		own = append(own, net.JoinHostPort(name, port))
+	}
+	nets, err := net.InterfaceAddrs()
+	if err != nil {
+		return own // it only serves to find a mistake early
+	}
+	for _, a := range nets {
+		if ip, ok := a.(*net.IPNet); ok {
+			own = append(own, net.JoinHostPort(ip.IP.String(), port))
+		}
+	}
+	return own
+}
+
+// removeStaleAddr removes the http.addr that a killed process left, so that who
+// waits for the file does not find it while the node still opens. A node has it
+// only while its admin socket takes connections.
+func removeStaleAddr(ctx context.Context, dir string) error {
+	conn, err := dialAdmin(ctx, dir)
+	if err == nil {
+		return conn.Close() // it is in use; to open it will fail, and say so
+	}
+	return removeFile(dir, addrFile)
+}
+
+func removeFile(dir, name string) error {
+	if err := os.Remove(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

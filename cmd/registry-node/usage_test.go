@@ -1,0 +1,108 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUsageErrorsExitWith2(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"", "needs a command"},
+		{"stats", `no command "stats"; did you mean status?`},
+		{"--frobnicate", "unknown flag: --frobnicate"},
+		{"repo", "repo: it needs a command"},
+		{"repo make x", `repo: there is no command "make"`},
+		{"completion klingon", `completion: there is no command "klingon"`},
+		{"completion bash x", `completion bash: unexpected argument "x"`},
+		{"serve", "serve: --data is missing"},
+		{"serve x", `serve: unexpected argument "x"`},
+		{"serve --data d --site Main", `site name "Main" may only have`},
+		{"serve --data d --listen 8080", `--listen "8080" is not HOST:PORT`},
+		{"serve --data d --listen localhost:", `is not HOST:PORT`},
+		{"serve --data d --listen 0.0.0.0:0", "--insecure-http"},
+		{"serve --data d --listen :0", "--insecure-http"},
+		{"serve --data d --listen corp.example:0", "--insecure-http"},
+		{"serve --data d --tls-cert c.pem", "go together"},
+		{"serve --data d --log-level loud", `--log-level "loud"`},
+		{"serve --data d --log-format xml", `--log-format "xml"`},
+		{"publish", "publish: DIR or ZIP is missing"},
+		{"publish a b", `publish: unexpected argument "b"`},
+		{"publish .", "--version is missing"},
+		{"publish . --version 1.0.0", `--version "1.0.0" is not a version`},
+		{"publish . --version v1", `--version "v1" is not a version`},
+		{"publish . --version v1.0.0 --repo A", `repository name "A" may only have`},
+		{"publish . --version v2.0.0 --module corp.example/a", "should be v0 or v1"},
+		{"repo show", "repo show: NAME is missing"},
+		{"repo show x/y", `repository name "x/y" may only have`},
+		{"repo create x", "--kind is missing"},
+		{"repo create x --kind huge", `"huge" is none of local, remote, virtual`},
+		{"repo create x --kind local --upstream http://a.example", "only a remote repository has an upstream"},
+		{"repo create x --kind remote", "needs an upstream"},
+		{"repo create x --kind virtual", "has 1 to 64 members"},
+		{"repo create x --kind local --owns //", "has an empty element"},
+		{"repo set x", "nothing to change is named"},
+		{"repo set x --members a,B", `repository name "B" may only have`},
+		{"repo list --server ftp://a.example", "is not a URL like http"},
+		{"repo list --server http://u:p@a.example", "holds a password"},
+		{"repo list --server http://a.example --data d", "give one"},
+		{"log --from 0", "counted from 1"},
+		{"log --from -1", "invalid argument"},
+		{"log --site A", `site name "A" may only have`},
+		{"verify x", `unexpected argument "x"`},
+		{"version x", `unexpected argument "x"`},
+	} {
+		refused(t, exitUsage, strings.Fields(c.args), "registry-node: ", c.want, "--help' for usage.")
+	}
+}
+
+func TestUsageErrorsDoNotShowPasswords(t *testing.T) {
+	if r := try(t, "repo", "list", "--server", "http://user:s3cret@a.example"); strings.Contains(r.stderr, "s3cret") {
+		t.Errorf("the password is shown: %s", r.stderr)
+	}
+}
+
+// TestStableInterface holds what scripts rely on.
+func TestStableInterface(t *testing.T) {
+	for cmd, flags := range map[string]string{
+		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level",
+		"publish":      "--version --repo --server --token --data --json",
+		"status":       "--json --server --token --data",
+		"verify":       "--json --server --token --data",
+		"rebuild":      "--json --server --token --data",
+		"log":          "--site --from --server --token --data",
+		"repo create":  "--kind --owns --upstream --sumdb --no-sumdb --members --deploy --description --json --server",
+		"repo set":     "--owns --disowns --upstream --sumdb --no-sumdb --use-sumdb --members --deploy --description --json",
+		"repo list":    "--json --server --token --data",
+		"repo show":    "--json",
+		"repo delete":  "--reason",
+		"repo restore": "--json",
+		"version":      "--json",
+	} {
+		help := ok(t, append(strings.Fields(cmd), "--help")...)
+		for flag := range strings.FieldsSeq(flags) {
+			if !strings.Contains(help, flag+" ") {
+				t.Errorf("%s --help lacks %s:\n%s", cmd, flag, help)
+			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out := ok(t, "version"); !strings.HasPrefix(out, "registry-node ") {
+		t.Errorf("version prints %q", out)
+	}
+	if out := ok(t, "version", "--json"); !strings.Contains(out, `"platform"`) {
+		t.Errorf("version --json prints %q", out)
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if out := ok(t, "completion", shell); !strings.Contains(out, "registry-node") {
+			t.Errorf("completion %s prints %.100q", shell, out)
+		}
+	}
+}
