@@ -128,7 +128,8 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	rw.Header()["X-Content-Type-Options"] = nosniff
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
-		r.Body = b
+		paced := *r // net/http must find its own body in r, to see whether the client still waits for leave to send it
+		paced.Body, r = b, &paced
 		defer b.leave()
 	}
 	defer func() {
