@@ -241,13 +241,14 @@ func TestDirectoryIsLocked(t *testing.T) {
 func TestRebuildWhileRunning(t *testing.T) {
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
+	up.add("pub.example/listed", "v1.0.0", goMod("pub.example/listed"))
 	n, dir := newNode(t, up)
 	mustPublish(t, n, "corp.example/a", "v1.0.0")
 	r := repo(t, n, "all")
 	if _, err := readZip(t, r, mv); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.List(t.Context(), mv.Path); err != nil {
+	if _, err := r.List(t.Context(), "pub.example/listed"); err != nil {
 		t.Fatal(err)
 	}
 	before := stateHash(t, n)
@@ -256,6 +257,12 @@ func TestRebuildWhileRunning(t *testing.T) {
 	}
 	if after := stateHash(t, n); after != before {
 		t.Errorf("state hash %s, then %s", before, after)
+	}
+	up.Close()
+	cached := repo(t, n, "all")
+	cached.HeldOnly = true // asks the index, not the memory of what was asked lately
+	if l, err := cached.List(t.Context(), "pub.example/listed"); err != nil || len(l.Versions) != 1 {
+		t.Errorf("what the upstream listed is forgotten: %+v, %v", l, err)
 	}
 	mustPublish(t, n, "corp.example/a", "v1.1.0")
 	l, err := repo(t, n, "all").List(t.Context(), "corp.example/a")

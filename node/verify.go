@@ -149,7 +149,9 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 	}
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
-	if err := n.replay(ctx, x, progress); err != nil {
+	// What the checksum database has proved and upstreams have listed goes along,
+	// so that it can be served without them.
+	if err := errors.Join(n.replay(ctx, x, progress), x.CopyLocal(n.index.Load())); err != nil {
 		return index.Head{}, errors.Join(err, x.Close())
 	}
 	if err := n.adoptIndex(x, number); err != nil {

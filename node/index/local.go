@@ -60,3 +60,24 @@ func (l *Local) All(prefix string) iter.Seq2[LocalRow, error] {
 		})
 	})
 }
+
+const copyBytes = 1 << 20 // of rows in one batch of CopyLocal
+
+// CopyLocal copies all local state of from into x. What x has under the same
+// keys is replaced. It is not synced.
+func (x *Index) CopyLocal(from *Index) error {
+	b := x.db.NewBatch()
+	err := from.scan([]byte{spaceLocal}, []byte{spaceLocal + 1}, func(it *pebble.Iterator) (bool, error) {
+		if err := b.Set(it.Key(), it.Value(), nil); err != nil || b.Len() < copyBytes {
+			return err == nil, err
+		}
+		full := b
+		b = x.db.NewBatch()
+		err := x.write(full, false)
+		return err == nil, err
+	})
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return x.write(b, false)
+}
