@@ -148,7 +148,7 @@ func publication(repo events.RepoID, i int) events.VersionPublished {
 	return events.VersionPublished{
 		ModuleVersion: events.Of(repo, mv),
 		Content: events.Content{
-			ModH1: events.H1(events.DigestOf(mod)), Mod: mod,
+			ModH1: events.HashMod(mod), Mod: mod,
 			Info:  fmt.Appendf(nil, `{"Version":%q,"Time":"2024-01-02T03:04:05Z"}`, mv.Version),
 			ZipH1: events.H1(events.DigestOf([]byte(mv.String()))),
 			Zip:   events.Blob{Digest: events.DigestOf([]byte(mv.String() + "zip")), Size: 1 << 20},
