@@ -245,6 +245,7 @@ func (c *client) work(ctx context.Context, path string, p *progress, out any) er
 		case l.Error != nil:
 			return &apiError{resp.StatusCode, l.Error.Code, l.Error.Message}
 		case l.Result != nil:
+			io.Copy(io.Discard, resp.Body) // to its end: then the node is done with it
 			return json.Unmarshal(l.Result, out)
 		}
 		p.show(l.What, l.Done)

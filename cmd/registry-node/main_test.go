@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,24 +76,40 @@ func refused(t *testing.T, code int, args []string, texts ...string) {
 	}
 }
 
-// watched is a writer in which a text can be waited for.
+// watched is a writer in which texts can be waited for.
 type watched struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	want string
-	seen chan struct{} // closed when want has been written
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	waits []wait
+	seen  <-chan struct{} // closed when the first text has been written
+	then  <-chan struct{} // closed when the second has, if there is one
 }
 
-func watch(want string) *watched { return &watched{want: want, seen: make(chan struct{})} }
+type wait struct {
+	text string
+	seen chan struct{}
+}
+
+func watch(texts ...string) *watched {
+	w := &watched{}
+	for _, text := range texts {
+		w.waits = append(w.waits, wait{text, make(chan struct{})})
+	}
+	w.seen, w.then = w.waits[0].seen, w.waits[len(w.waits)-1].seen
+	return w
+}
 
 func (w *watched) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	had := strings.Contains(w.buf.String(), w.want)
 	w.buf.Write(b)
-	if !had && strings.Contains(w.buf.String(), w.want) {
-		close(w.seen)
-	}
+	w.waits = slices.DeleteFunc(w.waits, func(x wait) bool {
+		found := strings.Contains(w.buf.String(), x.text)
+		if found {
+			close(x.seen)
+		}
+		return found
+	})
 	return len(b), nil
 }
 

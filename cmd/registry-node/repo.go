@@ -112,7 +112,7 @@ func repoAction(t *target, cmd *cobra.Command, method, suffix string) *cobra.Com
 		}
 		return t.repoCall(cmd, method, repoPath(name)+suffix, nil, asJSON)
 	}
-	cmd.ValidArgsFunction = t.completeRepos()
+	cmd.ValidArgsFunction = t.completeRepo
 	jsonFlag(cmd, &asJSON)
 	return cmd
 }
@@ -174,7 +174,7 @@ func repoDeleteCommand(t *target) *cobra.Command {
 		Long: `Hide a repository and all in it. Nothing is erased: "repo restore" takes it back.
 One that is a member of a virtual repository must be taken out there first.`,
 		Args:              wants("NAME"),
-		ValidArgsFunction: t.completeRepos(),
+		ValidArgsFunction: t.completeRepo,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := events.ParseRepoName(args[0])
 			if err != nil {
@@ -200,12 +200,20 @@ One that is a member of a virtual repository must be taken out there first.`,
 	return cmd
 }
 
+// completeRepo completes the name of a repository, if that is the first argument.
+func (t *target) completeRepo(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return t.completeRepos()(cmd, args, word)
+}
+
 // completeRepos completes names of repositories of some kinds, all if none are
 // named.
 func (t *target) completeRepos(kinds ...events.RepoKind) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		c, err := t.client()
-		if err != nil || len(args) > 0 && cmd.ValidArgsFunction != nil {
+		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		defer c.close()

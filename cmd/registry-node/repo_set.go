@@ -103,7 +103,7 @@ func repoSetCommand(t *target) *cobra.Command {
 		Long: `Change a repository. --owns and --no-sumdb add patterns, --disowns and
 --use-sumdb take them out; the other flags replace what there is.`,
 		Args:              wants("NAME"),
-		ValidArgsFunction: t.completeRepos(),
+		ValidArgsFunction: t.completeRepo,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, err := events.ParseRepoName(args[0])
 			if err != nil {

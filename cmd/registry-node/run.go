@@ -23,9 +23,14 @@ const (
 // run is the program. The first interrupt ends ctx for the command, so that it
 // can clean up; the second ends the process.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	signaled, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(signaled, func() {
+		stop() // before the command learns of the first: it may say what a second does
+		cancel()
+	})
 
 	root := rootCommand()
 	root.SetArgs(args)
