@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+)
+
+// damageVersions are published before a copy of the log is damaged.
+const damageVersions = 30
+
+// TestDamageIsMended damages one copy of the log of a node that does not run.
+// The node starts, says what it mended, and is as it was.
+func TestDamageIsMended(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		hurt  func(t *testing.T, dir string)
+		crash bool   // the node did not end well before
+		says  string // in the log; nothing if nothing needs mending
+	}{
+		{"index deleted", removeAll("index"), false, "index is rebuilt from the log"},
+		{"stream deleted", removeAll("stream"), false, "log is mended from the index"},
+		{"bit flipped in an entry", flipEntry, false, "log is mended"},
+		{"bit flipped in an entry after a crash", flipEntry, true, "log is mended"},
+		{"stream truncated", truncateStream, false, "log is mended"},
+		{"stream truncated after a crash", truncateStream, true, "log is mended"},
+		{"stream's own records of itself deleted", removeRecords, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, before := damagedServer(t, tt.crash, tt.hurt)
+			s.start()
+			if after := s.status(); after != before {
+				t.Errorf("status %+v, before it was %+v", after, before)
+			}
+			eventually(t, 20*time.Second, "the log says "+tt.says, func() error {
+				if !strings.Contains(s.said.String(), tt.says) {
+					return fmt.Errorf("it says:\n%s", s.said)
+				}
+				return nil
+			})
+			eventually(t, 20*time.Second, "both copies are whole", func() error {
+				if r := s.command("verify"); r.code != 0 || !strings.Contains(r.stdout, "chain intact, state hash "+before.StateHash) {
+					return fmt.Errorf("verify: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+				}
+				return nil
+			})
+			for i := range damageVersions {
+				mv := damageVersion(i)
+				if p := s.publish(mv, library(mv.Path, mv.Version)); !p.Existed {
+					t.Errorf("%v was lost", mv)
+				}
+			}
+			next := damageVersion(damageVersions)
+			if p := s.publish(next, library(next.Path, next.Version)); p.Existed || entryOf(t, p.Position) != before.Seq+1 {
+				t.Errorf("the next version is at %s, existed: %v", p.Position, p.Existed)
+			}
+		})
+	}
+}
+
+// TestBothCopiesGone: a node that has lost both copies of its log says so and
+// names them; it does not begin anew.
+func TestBothCopiesGone(t *testing.T) {
+	s, _ := damagedServer(t, false, func(t *testing.T, dir string) {
+		removeAll("index")(t, dir)
+		removeAll("stream")(t, dir)
+	})
+	err := s.tryStart()
+	said := s.said.String()
+	if err == nil || s.cmd != nil {
+		t.Fatal("the node starts")
+	}
+	if !strings.Contains(err.Error(), "exit status 1") || !strings.Contains(said, "both copies of the log are gone") ||
+		!strings.Contains(said, filepath.Join(s.dir, "stream")) || !strings.Contains(said, filepath.Join(s.dir, "index")) {
+		t.Errorf("%v; want exit status 1 and a text that names the two directories", err)
+	}
+}
+
+func damageVersion(i int) module.Version {
+	return module.Version{Path: "corp.example/lib", Version: fmt.Sprintf("v1.%d.0", i)}
+}
+
+// damagedServer returns a server that has run and is damaged now, and what its
+// status was.
+func damagedServer(t *testing.T, crash bool, hurt func(*testing.T, string)) (*server, logStatus) {
+	t.Helper()
+	s := serve(t, "GOPROXY=off")
+	s.owns()
+	for i := range damageVersions {
+		mv := damageVersion(i)
+		s.publish(mv, library(mv.Path, mv.Version))
+	}
+	before := s.status()
+	if crash {
+		s.kill()
+	} else {
+		s.stop()
+	}
+	hurt(t, s.dir)
+	return s, before
+}
+
+func removeAll(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// streamFiles returns the files of the stream whose names end so.
+func streamFiles(t *testing.T, dir, suffix string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(dir, "stream"), func(file string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(file, suffix) {
+			files = append(files, file)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// newestBlock returns the file that holds the stream's last entries.
+func newestBlock(t *testing.T, dir string) (file string, data []byte) {
+	t.Helper()
+	blocks := streamFiles(t, dir, ".blk")
+	if len(blocks) == 0 {
+		t.Fatal("the stream has no block files")
+	}
+	file = blocks[len(blocks)-1]
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, data
+}
+
+// flipEntry flips one bit in an entry in the middle of the stream.
+func flipEntry(t *testing.T, dir string) {
+	t.Helper()
+	file, data := newestBlock(t, dir)
+	at := bytes.Index(data, []byte(`"version":"`+damageVersion(damageVersions/2).Version+`"`))
+	if at < 0 {
+		t.Fatal("the entry is not in the newest block")
+	}
+	data[at+12] ^= 1
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// truncateStream takes away the last two fifths of the stream.
+func truncateStream(t *testing.T, dir string) {
+	t.Helper()
+	file, data := newestBlock(t, dir)
+	if err := os.Truncate(file, int64(len(data))*6/10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// removeRecords removes what the stream notes about itself.
+func removeRecords(t *testing.T, dir string) {
+	t.Helper()
+	for _, file := range streamFiles(t, dir, "index.db") {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
