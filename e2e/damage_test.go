@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -26,7 +27,9 @@ func TestDamageIsMended(t *testing.T) {
 		says  string // in the log; nothing if nothing needs mending
 	}{
 		{"index deleted", removeAll("index"), false, "index is rebuilt from the log"},
+		{"index deleted after a crash", removeAll("index"), true, "index is rebuilt from the log"},
 		{"stream deleted", removeAll("stream"), false, "log is mended from the index"},
+		{"stream deleted after a crash", removeAll("stream"), true, "log is mended from the index"},
 		{"bit flipped in an entry", flipEntry, false, "log is mended"},
 		{"bit flipped in an entry after a crash", flipEntry, true, "log is mended"},
 		{"stream truncated", truncateStream, false, "log is mended"},
@@ -80,6 +83,39 @@ func TestBothCopiesGone(t *testing.T) {
 	if !strings.Contains(err.Error(), "exit status 1") || !strings.Contains(said, "both copies of the log are gone") ||
 		!strings.Contains(said, filepath.Join(s.dir, "stream")) || !strings.Contains(said, filepath.Join(s.dir, "index")) {
 		t.Errorf("%v; want exit status 1 and a text that names the two directories", err)
+	}
+}
+
+// TestBlobComesBeforeItsRecord has the blob store fail: what it could not take,
+// the log does not speak of.
+func TestBlobComesBeforeItsRecord(t *testing.T) {
+	s := serve(t, "GOPROXY=off")
+	s.owns()
+	before := s.status()
+	mv := damageVersion(0)
+	// Where the store's directories should be there are files.
+	var inTheWay []string
+	for i := range 256 {
+		file := filepath.Join(s.dir, "blobs", "sha256", fmt.Sprintf("%02x", i))
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		inTheWay = append(inTheWay, file)
+	}
+	a, err := s.put(mv, zipOf(mv, library(mv.Path, mv.Version)))
+	if err != nil || a.status/100 != 5 {
+		t.Errorf("publish without a blob store: %d %s, %v", a.status, a.body, err)
+	}
+	if after := s.status(); after != before {
+		t.Errorf("the log went from %+v to %+v", before, after)
+	}
+	for _, file := range inTheWay {
+		if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := s.publish(mv, library(mv.Path, mv.Version)); p.Existed {
+		t.Errorf("it was there: %+v", p)
 	}
 }
 
