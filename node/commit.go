@@ -41,8 +41,9 @@ type committer struct {
 	// mu is held while an entry is made, appended and applied; who mends or
 	// rebuilds a copy takes it to keep the log still. It guards unsettled.
 	mu sync.Mutex
-	// unsettled is an entry whose append got no answer: it may be in the log.
-	// Nothing else is appended until it is known to be.
+	// unsettled is an entry that may be in the log and is not in the index: its
+	// append got no answer, or the index had no space. It is settled before
+	// anything else is appended.
 	unsettled *events.Entry
 	// frozen is why nothing may be appended any more, until a restart.
 	frozen atomic.Pointer[string]
@@ -201,17 +202,18 @@ func (c *committer) ready(ctx context.Context) error {
 	if err != nil {
 		return c.failed(err)
 	}
-	entry := *c.unsettled
+	if stored { // else it never will be; who proposed it was told to repeat it
+		txn := c.index().Begin(c.id.Site)
+		defer txn.Discard()
+		if err := txn.Append(*c.unsettled); err != nil {
+			return c.freeze("the index can't take an entry of the log", err)
+		}
+		if err := c.finish(txn, true); err != nil {
+			return err
+		}
+	}
 	c.unsettled = nil
-	if !stored { // nor will it ever be; who proposed it was told to repeat it
-		return nil
-	}
-	txn := c.index().Begin(c.id.Site)
-	defer txn.Discard()
-	if err := txn.Append(entry); err != nil {
-		return c.freeze("the index can't take an entry of the log", err)
-	}
-	return c.finish(txn, true)
+	return nil
 }
 
 // append makes the draft's entry durable in the log and applies it.
@@ -229,11 +231,16 @@ func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
 	if err := d.txn.Record(entry); err != nil {
 		return receipt{}, c.freeze("the index can't take an entry of the log", err)
 	}
-	return receipt{entry.Position, entry.Time}, c.finish(d.txn, d.changesDirectory)
+	if err := c.finish(d.txn, d.changesDirectory); err != nil {
+		c.unsettled = &entry
+		return receipt{}, err
+	}
+	return receipt{entry.Position, entry.Time}, nil
 }
 
-// finish commits txn, synced, and tells of a new Directory. If the index fails
-// here, the entry is in the log, and the next start applies it.
+// finish commits txn, synced, and tells of a new Directory. If that fails, the
+// entry is in the log all the same: it is unsettled, and is applied when there
+// is space or, if the index failed for good, at the next start.
 func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
 	var dir *events.Directory
 	if changesDirectory {
@@ -242,7 +249,11 @@ func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
 			return c.freeze("the index can't be read", err)
 		}
 	}
-	if err := txn.Commit(true); err != nil {
+	err := txn.Commit(true)
+	if errors.Is(err, index.ErrFull) { // nothing of it is done, and Refill ends it
+		return noSpace(err)
+	}
+	if err != nil {
 		return c.freeze("the index can't be written", err)
 	}
 	if dir != nil {

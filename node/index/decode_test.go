@@ -6,6 +6,7 @@ import (
 	"iter"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -95,9 +96,13 @@ func TestDecodeAllStopsWithItsReader(t *testing.T) {
 			}
 		}
 	}
-	verify := func(events.Entry) error {
+	gate := make(chan struct{})
+	verify := func(e events.Entry) error {
 		running.Add(1)
 		defer running.Add(-1)
+		if e.Position.Mark.Seq > 3 {
+			<-gate
+		}
 		return nil
 	}
 	for e, err := range index.DecodeAll(t.Context(), raws, verify) {
@@ -105,6 +110,7 @@ func TestDecodeAllStopsWithItsReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.Position.Mark.Seq == 3 {
+			time.AfterFunc(10*time.Millisecond, func() { close(gate) })
 			break
 		}
 	}

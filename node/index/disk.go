@@ -30,21 +30,40 @@ import (
 // passed on and become those of Open.
 type disk struct {
 	vfs.FS
-	log     *slog.Logger
-	ballast ballast
-	opening atomic.Bool
-	full    atomic.Bool   // a write met a full disk, and Refill has not run since
-	broken  atomic.Bool   // Pebble's own state is wrong: nothing can be read either
-	dead    chan struct{} // closed when the disk stops
+	log       *slog.Logger
+	ballast   ballast
+	scheduler *scheduler
+	opening   atomic.Bool
+	full      atomic.Bool   // a write met a full disk, and Refill has not run since
+	broken    atomic.Bool   // Pebble's own state is wrong: nothing can be read either
+	dead      chan struct{} // closed when the disk stops
 
 	mu  sync.Mutex
 	err error // why it stopped; set before dead is closed
 }
 
 func newDisk(under vfs.FS, b ballast, log *slog.Logger) *disk {
-	d := &disk{FS: under, log: log, ballast: b, dead: make(chan struct{})}
+	d := &disk{FS: under, log: log, ballast: b, scheduler: newScheduler(), dead: make(chan struct{})}
 	d.opening.Store(true)
 	return d
+}
+
+// opened ends the time in which errors are passed on.
+func (d *disk) opened() {
+	d.opening.Store(false)
+	d.scheduler.start()
+}
+
+// abandon stops a disk that could not be opened: Pebble may have left goroutines
+// that still tidy up, and the directory is no longer locked against others.
+func (d *disk) abandon(err error) {
+	d.opening.Store(false)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.err = err
+		close(d.dead)
+	}
 }
 
 const (

@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -91,8 +90,9 @@ type stamp struct {
 }
 
 // Create makes an empty index for a registry in dir, durably, and its ballast.
-// The directory may be there; it fails with ErrExists if there is anything in it
-// but what a Create that was cut short left.
+// The directory above must be there; dir may be, if it is empty, else it fails
+// with ErrExists. The index is made beside dir and gets its name when it is
+// whole, so one that was cut short is not there, and what it left goes next time.
 func Create(dir string, registry events.Digest) error {
 	return create(dir, registry, Options{})
 }
@@ -101,60 +101,60 @@ func create(dir string, registry events.Digest, opts Options) error {
 	if registry.IsZero() {
 		return fmt.Errorf("create index %s: no registry id", dir)
 	}
-	if opts.fs == nil {
-		if err := checkCreatable(dir); err != nil {
-			return fmt.Errorf("create index %s: %w", dir, err)
-		}
+	under := opts.under()
+	names, err := under.List(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("create index %s: it %w", dir, ErrExists)
+	}
+	made := dir + ".new"
+	if err := under.RemoveAll(made); err != nil {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	if err := fillNew(made, registry, opts); err != nil {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	if err := moveInto(under, made, dir); err != nil {
+		return fmt.Errorf("create index %s: %w", dir, err)
+	}
+	return nil
+}
+
+// fillNew makes an index in a directory that isn't there, and closes it.
+func fillNew(dir string, registry events.Digest, opts Options) error {
+	if err := opts.under().MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	db, d, err := openStore(dir, opts, true)
 	if err != nil {
-		return fmt.Errorf("create index %s: %w", dir, err)
+		return err
 	}
-	err = writeStamp(db, stamp{format, registry, applyVersion})
+	value, err := json.Marshal(stamp{format, registry, applyVersion})
+	if err == nil {
+		err = db.Set([]byte{spaceStamp}, value, pebble.Sync)
+	}
 	if err == nil {
 		err = d.ballast.fill()
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		return fmt.Errorf("create index %s: %w", dir, err)
-	}
-	return nil
+	return errors.Join(err, db.Close())
 }
 
-// checkCreatable reports why there can't be a new index in dir: anything there
-// that is not Pebble's. What is Pebble's is looked at by writeStamp.
-func checkCreatable(dir string) error {
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
-		return nil
+// moveInto gives the directory made the name dir, which is free or that of an
+// empty directory, durably.
+func moveInto(under vfs.FS, made, dir string) error {
+	if err := under.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
+	if err := under.Rename(made, dir); err != nil {
+		return err
+	}
+	parent, err := under.OpenDir(under.PathDir(dir))
 	if err != nil {
 		return err
 	}
-	if desc, err := pebble.Peek(dir, vfs.Default); err != nil || !desc.Exists {
-		return fmt.Errorf("the directory is not empty: %w", ErrExists)
-	}
-	return nil
-}
-
-// writeStamp turns an empty store into an index. The stamp is its first row, so
-// a store without rows is one whose Create was cut short.
-func writeStamp(db *pebble.DB, s stamp) error {
-	it, err := db.NewIter(nil)
-	if err != nil {
-		return err
-	}
-	found := it.First()
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return err
-	}
-	if found {
-		return fmt.Errorf("there is an index: %w", ErrExists)
-	}
-	value, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return db.Set([]byte{spaceStamp}, value, pebble.Sync)
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 // Open opens the index in dir; it never makes one. It fails with ErrNotIndex,
@@ -168,11 +168,7 @@ func Open(dir string, opts Options) (*Index, error) {
 }
 
 func open(dir string, opts Options) (*Index, error) {
-	under := opts.fs
-	if under == nil {
-		under = vfs.Default
-	}
-	desc, err := pebble.Peek(dir, under)
+	desc, err := pebble.Peek(dir, opts.under())
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !desc.Exists {
 		return nil, ErrNotIndex
 	}
@@ -195,7 +191,7 @@ func open(dir string, opts Options) (*Index, error) {
 		d.full.Store(true)
 		d.log.Error("disk full", "at", "open", "err", err)
 	}
-	d.opening.Store(false)
+	d.opened()
 	return x, nil
 }
 
@@ -205,7 +201,7 @@ func (x *Index) readStamp(anyApply bool) error {
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("%w: its creation was cut short", ErrNotIndex)
+		return fmt.Errorf("%w: a store without the stamp of one", ErrNotIndex)
 	}
 	if err := json.Unmarshal(value, &x.stamp); err != nil {
 		return fmt.Errorf("%w: stamp %q: %w", ErrCorrupt, value, err)
@@ -219,35 +215,38 @@ func (x *Index) readStamp(anyApply bool) error {
 	return nil
 }
 
-// openStore opens the Pebble store in dir, or makes it.
+// openStore opens the Pebble store in dir, or makes it. The disk is still one
+// that is being opened.
 func openStore(dir string, opts Options, make bool) (*pebble.DB, *disk, error) {
 	log := opts.Logger
 	if log == nil {
 		log = slog.Default()
 	}
-	log = log.With("index", dir)
-	under, b := opts.fs, ballast{}
-	if under == nil {
-		under = vfs.Default
-		if make {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return nil, nil, err
-			}
-		}
+	var b ballast
+	if opts.fs == nil {
 		var err error
 		if b, err = newBallast(dir); err != nil {
 			return nil, nil, err
 		}
 	}
-	d := newDisk(under, b, log)
+	d := newDisk(opts.under(), b, log.With("index", dir))
 	db, err := pebble.Open(dir, storeOptions(d, opts.CacheBytes, make))
+	if err == nil && d.stopped() != nil {
+		err = errors.Join(d.stopped(), db.Close())
+	}
 	if err != nil {
+		d.abandon(err)
 		return nil, nil, err
 	}
-	if err := d.stopped(); err != nil {
-		return nil, nil, errors.Join(err, db.Close())
-	}
 	return db, d, nil
+}
+
+// under returns the file system that the index lives in.
+func (o Options) under() vfs.FS {
+	if o.fs != nil {
+		return o.fs
+	}
+	return vfs.Default
 }
 
 const (
@@ -265,7 +264,7 @@ func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
 		cache = defaultCache
 	}
 	o := &pebble.Options{
-		FS: d, Logger: d, LoggerAndTracer: nil,
+		FS: d, Logger: d,
 		Comparer: comparer,
 		// Not FormatNewest: that may change with Pebble, and there is no way back.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
@@ -280,6 +279,7 @@ func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
 			},
 		},
 	}
+	o.Experimental.CompactionScheduler = d.scheduler
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = dataBlock

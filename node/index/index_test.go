@@ -50,12 +50,31 @@ func TestCreateOnlyWhereNothingIs(t *testing.T) {
 	if err := index.Create(other, registry); !errors.Is(err, index.ErrExists) {
 		t.Errorf("create beside a file: %v, want ErrExists", err)
 	}
-	if err := index.Create(filepath.Join(t.TempDir(), "x", "y"), registry); err != nil {
+	if err := index.Create(filepath.Join(t.TempDir(), "new"), registry); err != nil {
 		t.Errorf("create in a new directory: %v", err)
 	}
 }
 
-func TestCreateThatWasCutShortIsNoIndexAndCanBeRepeated(t *testing.T) {
+func TestWhatACreateLeftThatWasCutShortGoes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "index")
+	if err := os.MkdirAll(filepath.Join(dir+".new", "rest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := index.Open(dir, index.Options{}); !errors.Is(err, index.ErrNotIndex) {
+		t.Errorf("open: %v, want ErrNotIndex", err)
+	}
+	if err := index.Create(dir, registry); err != nil {
+		t.Fatal(err)
+	}
+	if x := reopen(t, dir); x.Registry() != registry {
+		t.Errorf("registry %v, want %v", x.Registry(), registry)
+	}
+	if left, err := filepath.Glob(dir + "*"); err != nil || len(left) != 1 {
+		t.Errorf("left %q, %v", left, err)
+	}
+}
+
+func TestAStoreOfSomebodyElseIsNoIndex(t *testing.T) {
 	dir := t.TempDir()
 	db, err := pebble.Open(dir, &pebble.Options{Comparer: index.Comparer, Logger: quiet{}})
 	if err != nil {
@@ -67,11 +86,8 @@ func TestCreateThatWasCutShortIsNoIndexAndCanBeRepeated(t *testing.T) {
 	if _, err := index.Open(dir, index.Options{}); !errors.Is(err, index.ErrNotIndex) {
 		t.Errorf("open: %v, want ErrNotIndex", err)
 	}
-	if err := index.Create(dir, registry); err != nil {
-		t.Fatal(err)
-	}
-	if x := reopen(t, dir); x.Registry() != registry {
-		t.Errorf("registry %v, want %v", x.Registry(), registry)
+	if err := index.Create(dir, registry); !errors.Is(err, index.ErrExists) {
+		t.Errorf("create: %v, want ErrExists", err)
 	}
 }
 
