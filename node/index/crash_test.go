@@ -17,7 +17,7 @@ import (
 // what is found afterwards is a prefix of the log, whole, and holds all that a
 // synced commit answered for.
 func TestPowerLossLosesASuffixOfWhatWasNotSynced(t *testing.T) {
-	const rounds = 6
+	const rounds = 4
 	for _, percent := range []int{0, 10, 50, 90, 100} {
 		t.Run(fmt.Sprintf("unsynced %d percent", percent), func(t *testing.T) {
 			for round := range uint64(rounds) {
