@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -350,6 +351,8 @@ func TestBadManagement(t *testing.T) {
 			}
 		})
 	}
+	unsized := io.MultiReader(strings.NewReader(big)) // sent in chunks
+	checkProblem(t, g.checked(t, func() answer { return g.do("POST", repos, unsized) }), 413, "larger than 1 MiB")
 	a := g.do("PUT", "/go/all/m.test/a/@v/v1.0.0.zip", strings.NewReader("x"))
 	if a.status != http.StatusMethodNotAllowed || !strings.Contains(a.header.Get("Allow"), "GET") || a.header.Get("Content-Type") != textType {
 		t.Errorf("PUT below /go/: %d %q %v", a.status, a.body, a.header)

@@ -1,9 +1,14 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 
 	"registry-node/httpapi"
@@ -46,20 +51,60 @@ func BenchmarkHandler(b *testing.B) {
 	}
 }
 
-// BenchmarkServer measures whole requests over loopback, client included.
+// BenchmarkServer measures whole requests over loopback, with a client that does
+// next to nothing. The first row is what net/http costs by itself.
 func BenchmarkServer(b *testing.B) {
 	g := filled(b)
-	g.publishLarge("corp.test/large", 100<<10)
-	for _, target := range []string{"/livez", "/go/all/up.test/m/@v/v1.0.0.info", "/go/all/up.test/m/@v/list", "/go/all/corp.test/large/@v/v1.0.0.zip"} {
-		b.Run(target[1:], func(b *testing.B) {
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if a := g.get(target); a.status != http.StatusOK {
-						b.Error(a.status)
-					}
-				}
-			})
+	g.publishLarge("corp.test/small", 100<<10)
+	g.publishLarge("corp.test/large", 10<<20)
+	bare := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, infoOf("v1.0.0"))
+	}))
+	defer bare.Close()
+	for _, t := range []struct{ name, base, target string }{
+		{"bare", bare.URL, "/"},
+		{"info", g.base, "/go/all/up.test/m/@v/v1.0.0.info"},
+		{"mod", g.base, "/go/all/up.test/m/@v/v1.0.0.mod"},
+		{"list", g.base, "/go/all/up.test/m/@v/list"},
+		{"zip 100 KiB", g.base, "/go/all/corp.test/small/@v/v1.0.0.zip"},
+		{"zip 10 MiB", g.base, "/go/all/corp.test/large/@v/v1.0.0.zip"},
+	} {
+		b.Run(t.name, func(b *testing.B) {
+			b.SetBytes(int64(len(do(b, http.DefaultClient, "GET", t.base, t.target, nil).body)))
+			b.RunParallel(func(pb *testing.PB) { repeat(b, pb, t.base, t.target) })
 		})
+	}
+}
+
+// repeat sends a request again and again on one connection.
+func repeat(b *testing.B, pb *testing.PB, base, target string) {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer conn.Close()
+	in := bufio.NewReaderSize(conn, 64<<10)
+	request := []byte("GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	for pb.Next() {
+		if _, err := conn.Write(request); err != nil {
+			b.Error(err)
+			return
+		}
+		length := 0
+		for line := ""; line != "\r\n"; {
+			if line, err = in.ReadString('\n'); err != nil {
+				b.Error(err)
+				return
+			}
+			if v, ok := strings.CutPrefix(line, "Content-Length: "); ok {
+				length, _ = strconv.Atoi(strings.TrimSpace(v))
+			}
+		}
+		if _, err := in.Discard(length); err != nil {
+			b.Error(err)
+			return
+		}
 	}
 }
 

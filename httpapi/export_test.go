@@ -30,3 +30,11 @@ func (s *Server) SetWork() (done func()) {
 	s.work.Lock()
 	return s.work.Unlock
 }
+
+// Gate is a gate.
+type Gate struct{ g *gate }
+
+func NewGate() Gate        { return Gate{newGate()} }
+func (g Gate) Enter() bool { return g.g.enter() }
+func (g Gate) Leave()      { g.g.leave() }
+func (g Gate) Close()      { g.g.close() }

@@ -9,8 +9,8 @@ import (
 )
 
 // goCommand runs the go command against the registry, with nothing in its
-// caches, and returns what it prints.
-func (g *registry) goCommand(t *testing.T, repo string, args ...string) (string, error) {
+// caches and env in its environment, and returns what it prints.
+func (g *registry) goCommand(t *testing.T, repo string, env []string, args ...string) (string, error) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("no go command")
@@ -21,10 +21,10 @@ func (g *registry) goCommand(t *testing.T, repo string, args ...string) (string,
 	}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GOPATH=" + filepath.Join(dir, "gopath"), "GOCACHE=" + filepath.Join(dir, "cache"),
 		"GOPROXY=" + g.base + "/go/" + repo, "GOSUMDB=off", "GOTOOLCHAIN=local", "GOFLAGS=-modcacherw -mod=mod", "GOENV=off",
-	}
+	}, env...) // the last one of a name counts
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -59,7 +59,7 @@ func TestGoCommand(t *testing.T) {
 		{"public", "list -m corp.test/a@v1.0.0", "corp.test/a belongs to the local repository local; no upstream is asked for it", true},
 		{"dead", "list -m up.test/m@v1.1.1", "502 Bad Gateway", true},
 	} {
-		out, err := g.goCommand(t, tt.repo, strings.Fields(tt.args)...)
+		out, err := g.goCommand(t, tt.repo, nil, strings.Fields(tt.args)...)
 		if (err != nil) != tt.fails || !strings.Contains(out, tt.want) {
 			t.Errorf("go %s (%s): %v\n%s\nwant %q", tt.args, tt.repo, err, out, tt.want)
 		}

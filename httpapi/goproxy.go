@@ -45,7 +45,7 @@ func (s *Server) module(c echo.Context) error {
 	if err != nil {
 		return &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
 	}
-	repo.HeldOnly = q.HeldOnly || r.Header["Disable-Module-Fetch"] != nil && strings.EqualFold(r.Header.Get("Disable-Module-Fetch"), "true")
+	repo.HeldOnly = q.HeldOnly || strings.EqualFold(r.Header.Get("Disable-Module-Fetch"), "true")
 	return s.answer(w, r, repo, q.Ask)
 }
 

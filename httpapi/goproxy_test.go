@@ -186,12 +186,15 @@ func TestHeldOnlyNeverFetches(t *testing.T) {
 // held is served nonetheless.
 func TestUpstreamTrouble(t *testing.T) {
 	g := filled(t)
-	for _, file := range []string{"@v/v1.0.0.zip", "@v/list"} {
-		if a := g.get("/go/all/up.test/m/" + file); a.status != http.StatusOK {
-			t.Fatalf("%s: %d %s", file, a.status, a.body)
+	for _, file := range []string{"m/@v/v1.0.0.zip", "m/@v/list", "old/@v/v2.0.0+incompatible.zip"} {
+		if a := g.get("/go/all/up.test/" + file); a.status != http.StatusOK || a.header["Warning"] != nil {
+			t.Fatalf("%s: %d %s %v", file, a.status, a.body, a.header)
 		}
 	}
 	g.proxy.setFault(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "broken", http.StatusInternalServerError) })
+	if a := g.get("/go/all/up.test/old/@v/list"); a.body != "v2.0.0+incompatible\n" || a.header.Get("Warning") != `110 - "Response is Stale"` {
+		t.Errorf("a list that the upstream could not be asked for: %d %q %v", a.status, a.body, a.header)
+	}
 	for _, tt := range []struct {
 		target string
 		status int

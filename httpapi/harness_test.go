@@ -257,14 +257,22 @@ func (g *registry) serve() {
 		http.DefaultClient.CloseIdleConnections()
 		cancel()
 		wg.Wait()
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		for _, trace := range strings.Split(string(stacks), "\n\n") {
-			if strings.Contains(trace, "httpapi.(*Server)") || strings.Contains(trace, "httpapi.(*handler)") {
-				t.Errorf("a goroutine is left:\n%s", trace)
-			}
+		if left := handlers(); len(left) > 0 {
+			t.Errorf("%d goroutines are left:\n%s", len(left), left[0])
 		}
 	})
+}
+
+// handlers returns the stacks of goroutines that serve.
+func handlers() (stacks []string) {
+	all := make([]byte, 4<<20)
+	all = all[:runtime.Stack(all, true)]
+	for _, s := range strings.Split(string(all), "\n\n") {
+		if strings.Contains(s, "httpapi.(*handler)") {
+			stacks = append(stacks, s)
+		}
+	}
+	return stacks
 }
 
 // deadURL returns the URL of a port that nobody listens on.

@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -135,6 +134,7 @@ func TestSlowUploadIsCut(t *testing.T) {
 func TestSlowDownloadIsCut(t *testing.T) {
 	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(100 * time.Millisecond) })
 	g.publishLarge("corp.test/big", 20<<20)
+	g.do("HEAD", "/go/all/corp.test/big/@v/v1.0.0.zip", nil) // so that it is verified, and the next answer begins at once
 	conn, err := net.Dial("tcp", strings.TrimPrefix(g.base, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestSlowDownloadIsCut(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	io.WriteString(conn, "GET /go/all/corp.test/big/@v/v1.0.0.zip HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	waitFor(t, func() error { // counted when the handler has given up
-		if !strings.Contains(g.get("/metrics").body, `{kind="zip",repository="virtual",status="2xx"} 1`) {
+		if !strings.Contains(g.get("/metrics").body, `{kind="zip",repository="virtual",status="2xx"} 2`) {
 			return fmt.Errorf("the download is still under way")
 		}
 		return nil
@@ -230,21 +230,47 @@ func TestStopWaitsForRequests(t *testing.T) {
 	}
 }
 
-// TestStopCutsWhatDoesNotEnd stops a server whose request would go on.
+// stuckListener's connections take no zip until they are released, closed or
+// not.
+type stuckListener struct {
+	*net.TCPListener
+	reached, closed, release chan struct{}
+	once                     sync.Once // closes closed
+}
+
+func (l *stuckListener) Accept() (net.Conn, error) {
+	c, err := l.AcceptTCP()
+	return &stuckConn{c, l}, err
+}
+
+type stuckConn struct {
+	*net.TCPConn
+	l *stuckListener
+}
+
+func (c *stuckConn) ReadFrom(io.Reader) (int64, error) {
+	close(c.l.reached)
+	<-c.l.release
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) Close() error {
+	c.l.once.Do(func() { close(c.l.closed) })
+	return c.TCPConn.Close()
+}
+
+// TestStopCutsWhatDoesNotEnd stops a server whose request goes on. It is cut
+// when the grace period is over, but Serve returns only when it has ended.
 func TestStopCutsWhatDoesNotEnd(t *testing.T) {
 	g := newRegistry(t)
-	asked, release := make(chan struct{}), make(chan struct{})
-	defer close(release)
-	var once sync.Once
-	g.proxy.setFault(func(http.ResponseWriter, *http.Request) {
-		once.Do(func() { close(asked) })
-		<-release
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	g.publishLarge("corp.test/big", 1<<20)
+	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := &stuckListener{TCPListener: tcp, reached: make(chan struct{}), closed: make(chan struct{}), release: make(chan struct{})}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	stopped := make(chan error, 1)
 	s := httpapi.New(g.node, httpapi.Options{Grace: 10 * time.Millisecond})
 	go func() { stopped <- s.Serve(ctx, l) }()
@@ -253,15 +279,49 @@ func TestStopCutsWhatDoesNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	io.WriteString(conn, "GET /go/public/up.test/m/@v/list HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	<-asked
+	io.WriteString(conn, "GET /go/all/corp.test/big/@v/v1.0.0.zip HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	<-l.reached
 	cancel()
+	<-l.closed
+	select {
+	case <-stopped:
+		t.Error("Serve returned with a request running")
+	case <-time.After(50 * time.Millisecond): // that it does not can't be waited for
+	}
+	close(l.release)
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if got, _ := io.ReadAll(conn); bytes.HasPrefix(got, []byte("HTTP/1.1 2")) {
-		t.Errorf("answered %q", got)
+	if got, _ := io.ReadAll(conn); len(got) >= 1<<20 {
+		t.Errorf("%d bytes came", len(got))
+	}
+}
+
+func TestGate(t *testing.T) {
+	g := httpapi.NewGate()
+	if !g.Enter() || !g.Enter() {
+		t.Fatal("an open gate lets nobody in")
+	}
+	g.Leave()
+	closed := make(chan struct{})
+	go func() { g.Close(); close(closed) }()
+	waitFor(t, func() error {
+		if g.Enter() {
+			g.Leave()
+			return fmt.Errorf("a closed gate lets somebody in")
+		}
+		return nil
+	})
+	select {
+	case <-closed:
+		t.Error("the gate closed with somebody inside")
+	default:
+	}
+	g.Leave()
+	<-closed
+	if g.Enter() {
+		t.Error("a closed gate lets somebody in")
 	}
 }
 
