@@ -254,14 +254,15 @@ func (n *Node) buildIndex(ctx context.Context, progress func(entries uint64)) (*
 	if err := index.Create(path, n.id.Registry); err != nil {
 		return nil, 0, err
 	}
-	x, err := index.Open(path, index.Options{Logger: n.logger})
+	x, err := index.Open(path, index.Options{Logger: n.logger, Bulk: true})
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := n.replay(ctx, x, progress); err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("rebuild the index from %s: %w", filepath.Join(n.dir, streamDir), err), x.Close())
+	if err := errors.Join(n.replay(ctx, x, progress), x.Close()); err != nil {
+		return nil, 0, fmt.Errorf("rebuild the index from %s: %w", filepath.Join(n.dir, streamDir), err)
 	}
-	return x, number, nil
+	x, err = index.Open(path, index.Options{Logger: n.logger})
+	return x, number, err
 }
 
 // checkLogWhole refuses a stream that can't be the whole log where no index can

@@ -64,6 +64,10 @@ type Options struct {
 	// that its entries can be read into a new one. Its records say what that
 	// version made of them, and Begin's transactions refuse to commit.
 	AnyApplyVersion bool
+	// Bulk is for folding a whole log into a new index, by one goroutine: it
+	// takes more memory, and what is committed is durable only after a synced
+	// commit that follows.
+	Bulk bool
 
 	fs vfs.FS // for tests; without a ballast
 }
@@ -71,11 +75,15 @@ type Options struct {
 // Index is an open index. Its methods may be called from any goroutine; reads
 // share no lock with writes. Close must come after all else.
 type Index struct {
-	db          *pebble.DB
-	disk        *disk
-	dir         string
-	stamp       stamp
-	history     uint64 // HashHistory, less in tests
+	db      *pebble.DB
+	disk    *disk
+	dir     string
+	stamp   stamp
+	history uint64 // HashHistory, less in tests
+	bulk    bool   // see Options.Bulk; there is no write-ahead log then
+	// written are the keys of the contributions that a bulk index has, so that it
+	// needn't look for those it can't have; nil if it had some when it was opened.
+	written     *keyFilter
 	generations *generations
 
 	mu   sync.Mutex
@@ -180,12 +188,15 @@ func open(dir string, opts Options) (*Index, error) {
 		return nil, corrupt(err)
 	}
 	x := &Index{
-		db: db, disk: d, dir: dir, history: HashHistory,
+		db: db, disk: d, dir: dir, history: HashHistory, bulk: opts.Bulk,
 		generations: &generations{seed: maphash.MakeSeed()},
 		logs:        map[events.Site]*siteLog{},
 	}
 	if err := x.readStamp(opts.AnyApplyVersion); err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if heads, err := x.Heads(); err == nil && len(heads) == 0 && opts.Bulk {
+		x.written = newKeyFilter()
 	}
 	if err := d.ballast.fill(); err != nil {
 		d.full.Store(true)
@@ -230,7 +241,11 @@ func openStore(dir string, opts Options, make bool) (*pebble.DB, *disk, error) {
 		}
 	}
 	d := newDisk(opts.under(), b, log.With("index", dir))
-	db, err := pebble.Open(dir, storeOptions(d, opts.CacheBytes, make))
+	o := storeOptions(d, opts.CacheBytes, make)
+	if opts.Bulk {
+		forBulk(o)
+	}
+	db, err := pebble.Open(dir, o)
 	if err == nil && d.stopped() != nil {
 		err = errors.Join(d.stopped(), db.Close())
 	}
@@ -339,10 +354,16 @@ func (x *Index) write(b *pebble.Batch, sync bool) error {
 		return errors.Join(err, b.Close())
 	}
 	opt := pebble.NoSync
-	if sync {
+	if sync && !x.bulk {
 		opt = pebble.Sync
 	}
-	return x.disk.wait(func() error { return errors.Join(b.Commit(opt), b.Close()) })
+	return x.disk.wait(func() error {
+		err := errors.Join(b.Commit(opt), b.Close())
+		if err == nil && sync && x.bulk {
+			err = x.db.Flush()
+		}
+		return err
+	})
 }
 
 // corrupt marks errors that come from corrupt files.

@@ -206,6 +206,9 @@ func (t *Txn) lookUp(key []byte) (value []byte, ok bool, err error) {
 	if err := t.x.readable(); err != nil {
 		return nil, false, err
 	}
+	if w := t.x.written; w != nil && w.lacks(key) {
+		return nil, false, nil
+	}
 	if t.stored == nil {
 		if t.stored, err = t.x.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
 			return nil, false, t.x.readError(err)
@@ -364,8 +367,12 @@ func (t *Txn) finish() ([]events.Key, error) {
 			continue
 		}
 		changed = append(changed, r.key)
-		if err := t.batch.Set(contributionKey(r.key, t.site), r.encoded, nil); err != nil {
+		key := contributionKey(r.key, t.site)
+		if err := t.batch.Set(key, r.encoded, nil); err != nil {
 			return nil, err
+		}
+		if t.x.written != nil {
+			t.x.written.add(key)
 		}
 	}
 	if t.head.Position == t.base.Position {
