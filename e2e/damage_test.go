@@ -40,7 +40,7 @@ func TestDamageIsMended(t *testing.T) {
 			s, before := damagedServer(t, tt.crash, tt.hurt)
 			s.start()
 			if after := s.status(); after != before {
-				t.Errorf("status %+v, before it was %+v", after, before)
+				t.Fatalf("status %+v, before it was %+v", after, before)
 			}
 			eventually(t, 20*time.Second, "the log says "+tt.says, func() error {
 				if !strings.Contains(s.said.String(), tt.says) {
@@ -119,6 +119,63 @@ func TestBlobComesBeforeItsRecord(t *testing.T) {
 	}
 }
 
+// TestDamagedBlobIsNeverServed damages blobs of a node that runs, after it has
+// served them. What an upstream has is fetched from there again; what nobody has
+// is missing until it is published again, and is never denied.
+func TestDamagedBlobIsNeverServed(t *testing.T) {
+	up := newUpstream(t)
+	remote := up.add("pub.example/m", "v1.0.0", library("pub.example/m", "v1.0.0"))
+	s := serve(t, up.settings()...)
+	s.owns()
+	local := damageVersion(0)
+	s.publish(local, library(local.Path, local.Version))
+	path := func(mv module.Version) string { return "/go/all/" + mv.Path + "/@v/" + mv.Version + ".zip" }
+	whole := func(mv module.Version) error {
+		if a := s.get(path(mv)); a.status != 200 || !bytes.Equal(a.body, zipOf(mv, library(mv.Path, mv.Version))) {
+			return fmt.Errorf("%v: %d %.200q", mv, a.status, a.body)
+		}
+		return nil
+	}
+	for what, hurt := range map[string]func(file string) error{
+		"bit flipped": func(file string) error { return rewrite(file, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }) },
+		"cut short":   func(file string) error { return rewrite(file, func(b []byte) []byte { return b[:len(b)/2] }) },
+		"deleted":     os.Remove,
+	} {
+		if err := errors.Join(whole(local), whole(remote)); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range filesBelow(t, filepath.Join(s.dir, "blobs", "sha256"), "") {
+			if err := hurt(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a := s.get(path(local)); a.status != 503 {
+			t.Errorf("%s: a published zip: %d %.200q, want 503", what, a.status, a.body)
+		}
+		if err := whole(remote); err != nil {
+			t.Errorf("%s: a fetched zip: %v", what, err)
+		}
+		if r := s.command("verify"); r.code != 1 || !strings.Contains(r.stdout, "1 problems") {
+			t.Errorf("%s: verify: exit code %d, %s", what, r.code, r.stdout)
+		}
+		if p := s.publish(local, library(local.Path, local.Version)); !p.Existed {
+			t.Errorf("%s: publishing the same again is news: %+v", what, p)
+		}
+	}
+	if err := errors.Join(whole(local), whole(remote)); err != nil {
+		t.Error(err)
+	}
+}
+
+// rewrite changes a file in place.
+func rewrite(file string, change func([]byte) []byte) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, change(b), 0o600)
+}
+
 func damageVersion(i int) module.Version {
 	return module.Version{Path: "corp.example/lib", Version: fmt.Sprintf("v1.%d.0", i)}
 }
@@ -152,11 +209,11 @@ func removeAll(name string) func(*testing.T, string) {
 	}
 }
 
-// streamFiles returns the files of the stream whose names end so.
-func streamFiles(t *testing.T, dir, suffix string) (files []string) {
+// filesBelow returns the files below a directory whose names end so.
+func filesBelow(t *testing.T, dir, suffix string) (files []string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(dir, "stream"), func(file string, _ fs.DirEntry, err error) error {
-		if strings.HasSuffix(file, suffix) {
+	err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && strings.HasSuffix(file, suffix) {
 			files = append(files, file)
 		}
 		return err
@@ -170,7 +227,7 @@ func streamFiles(t *testing.T, dir, suffix string) (files []string) {
 // newestBlock returns the file that holds the stream's last entries.
 func newestBlock(t *testing.T, dir string) (file string, data []byte) {
 	t.Helper()
-	blocks := streamFiles(t, dir, ".blk")
+	blocks := filesBelow(t, filepath.Join(dir, "stream"), ".blk")
 	if len(blocks) == 0 {
 		t.Fatal("the stream has no block files")
 	}
@@ -190,8 +247,7 @@ func flipEntry(t *testing.T, dir string) {
 	if at < 0 {
 		t.Fatal("the entry is not in the newest block")
 	}
-	data[at+12] ^= 1
-	if err := os.WriteFile(file, data, 0o600); err != nil {
+	if err := rewrite(file, func(b []byte) []byte { b[at+12] ^= 1; return b }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -208,7 +264,7 @@ func truncateStream(t *testing.T, dir string) {
 // removeRecords removes what the stream notes about itself.
 func removeRecords(t *testing.T, dir string) {
 	t.Helper()
-	for _, file := range streamFiles(t, dir, "index.db") {
+	for _, file := range filesBelow(t, filepath.Join(dir, "stream"), "index.db") {
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
