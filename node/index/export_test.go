@@ -61,3 +61,8 @@ func (x *Index) Flush() (done <-chan struct{}, err error) {
 	})
 	return done, err
 }
+
+// NewScheduler and Start make a scheduler and let it run compactions.
+var NewScheduler = newScheduler
+
+func (s *scheduler) Start() { s.start() }
