@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // asProgram, in the environment, has the test binary be the program.
@@ -43,11 +44,13 @@ type result struct {
 	stdout, stderr string
 }
 
-// try runs the program.
+// try runs the program. It ends a serve that should have been refused.
 func try(t *testing.T, args ...string) result {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
+	code := run(ctx, args, strings.NewReader(""), &stdout, &stderr)
 	return result{code, stdout.String(), stderr.String()}
 }
 

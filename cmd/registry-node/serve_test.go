@@ -82,6 +82,15 @@ func TestUnknownDataFormatIsRefused(t *testing.T) {
 	refused(t, exitNo, []string{"serve", "--data", data, "--init", "--listen", "127.0.0.1:0"}, `"registry-node data 99"`, "knows only")
 }
 
+// TestStaleAddressGoesFirst opens a directory that a killed node left, and can't.
+func TestStaleAddressGoesFirst(t *testing.T) {
+	data := writeTree(t, t.TempDir(), map[string]string{"format": "registry-node data 99\n", addrFile: "127.0.0.1:1"})
+	refused(t, exitNo, []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, "knows only")
+	if exists(t, filepath.Join(data, addrFile)) {
+		t.Error("http.addr of the killed node is still there")
+	}
+}
+
 func TestPlainHTTPForOthersMustBeAskedFor(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	refused(t, exitUsage, []string{"serve", "--data", data, "--init", "--listen", "0.0.0.0:0"}, "--tls-cert", "--insecure-http")
@@ -110,25 +119,25 @@ func TestServeOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		max   uint16
-		works bool
-	}{{tls.VersionTLS13, true}, {tls.VersionTLS12, true}, {tls.VersionTLS11, false}} {
-		client := &http.Client{Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: pool, MaxVersion: c.max, MinVersion: tls.VersionTLS10},
-			ForceAttemptHTTP2: true,
-		}}
-		resp, err := client.Get("https://127.0.0.1:" + port + "/livez")
-		if (err == nil) != c.works {
-			t.Errorf("TLS up to %s: %v", tls.VersionName(c.max), err)
+	addr := "127.0.0.1:" + port
+	for max, works := range map[uint16]bool{tls.VersionTLS13: true, tls.VersionTLS12: true, tls.VersionTLS11: false} {
+		conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS10, MaxVersion: max})
+		if (err == nil) != works {
+			t.Errorf("up to %s: %v", tls.VersionName(max), err)
 		}
 		if err == nil {
-			if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
-				t.Errorf("TLS up to %s: %s %s", tls.VersionName(c.max), resp.Proto, resp.Status)
-			}
-			resp.Body.Close()
+			conn.Close()
 		}
-		client.CloseIdleConnections()
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("https://" + addr + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
+		t.Errorf("over TLS: %s %s", resp.Proto, resp.Status)
 	}
 }
 
@@ -248,11 +257,11 @@ func TestSignals(t *testing.T) {
 			return <-done
 		}
 	}
-	log, end := start("--init")
+	_, end := start("--init")
 	if err := end(syscall.SIGKILL); err == nil || !exists(t, addr) || !exists(t, filepath.Join(data, adminSocket)) {
 		t.Fatalf("killed: %v, but it cleaned up", err)
 	}
-	log, end = start()
+	log, end := start()
 	if err := end(syscall.SIGTERM); err != nil || exists(t, addr) {
 		t.Errorf("terminated: %v; http.addr exists: %v\n%s", err, exists(t, addr), log)
 	}
