@@ -115,6 +115,27 @@ func TestCutBodyIsNotPublished(t *testing.T) {
 	}
 }
 
+// TestRefusalDoesNotWaitForTheBody refuses a body that the client holds back
+// until it has leave to send it.
+func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	g := newRegistry(t)
+	start := time.Now()
+	for _, tt := range []struct{ target, status string }{
+		{"public/modules/corp.test/x/@v/v1.0.0", "403"},
+		{"local/modules/corp.test/x/@v/v1", "400"},
+	} {
+		a := g.checked(t, func() answer {
+			return answer{body: g.raw("PUT /api/v1/repos/" + tt.target + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n")}
+		})
+		if !strings.HasPrefix(a.body, "HTTP/1.1 "+tt.status) {
+			t.Errorf("%s: %q", tt.target, a.body)
+		}
+	}
+	if d := time.Since(start); d > 3*time.Second { // of 5 s that net/http is given to read a body
+		t.Errorf("it took %v", d)
+	}
+}
+
 // TestSlowUploadIsCut sends a body that stops to move.
 func TestSlowUploadIsCut(t *testing.T) {
 	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(100 * time.Millisecond) })
