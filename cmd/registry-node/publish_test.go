@@ -203,6 +203,9 @@ func TestRefusalComesBeforeTheUpload(t *testing.T) {
 	var sent countingReader
 	c.http.Transport = roundTrip(func(next http.RoundTripper) func(*http.Request) (*http.Response, error) {
 		return func(r *http.Request) (*http.Response, error) {
+			if got := r.URL.Query().Get("h1"); got != p.h1.String() {
+				t.Errorf("the request says h1 %q, want %v", got, p.h1)
+			}
 			sent = countingReader{r: r.Body, progress: countProgress(nil)}
 			r.Body = readCloser{&sent, r.Body}
 			return next.RoundTrip(r)
