@@ -114,6 +114,9 @@ func (n *Node) verify(ctx context.Context, a *admission) (events.Content, error)
 			return c, a.badZip(err)
 		}
 		c.ZipH1 = z.H1
+		if a.published && z.Files == 0 {
+			return c, fail(ErrUnprocessable, "%s: the zip is empty", what)
+		}
 		if a.published {
 			if err := a.derive(z); err != nil {
 				return c, err

@@ -99,3 +99,12 @@ func storeFailed(err error, what string) error {
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
+
+// opaque keeps the text of a cause and hides what it is, so that nobody takes
+// the whole for it.
+func opaque(cause error) error {
+	if cause == nil {
+		return nil
+	}
+	return errors.New(cause.Error())
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,15 +72,36 @@ func (r *Repository) listRemote(ctx context.Context, path string) (List, error) 
 	case s.err != nil && !r.belowHeld(path):
 		return List{}, s.err
 	default:
-		return List{}, fail(ErrNotFound, "%s: no such module upstream of repository %s", path, r.repo.Name)
+		return List{}, because(s.err, ErrNotFound, "%s: no such module upstream of repository %s", path, r.repo.Name)
 	}
-	versions := slices.Concat(s.Versions, h.listed)
-	semver.Sort(versions)
-	versions = slices.DeleteFunc(slices.Compact(versions), func(v string) bool {
+	return List{Versions: r.merge(path, s.Versions, h), Stale: s.err != nil}, nil
+}
+
+// merge returns what an upstream listed together with what is held, sorted,
+// without what may not be shown. Both are sorted.
+func (r *Repository) merge(path string, listed []string, h *held) []string {
+	merged := slices.Clip(listed)
+	for _, v := range h.listed {
+		if i, ok := slices.BinarySearchFunc(listed, v, compareVersions); !ok || listed[i] != v {
+			merged = append(merged, v)
+		}
+	}
+	if len(merged) > len(listed) {
+		semver.Sort(merged)
+	}
+	hidden := func(v string) bool {
 		_, blocked := r.st.dir.Blocked(module.Version{Path: path, Version: v})
 		return blocked || slices.Contains(h.gone, v)
-	})
-	return List{Versions: versions, Stale: s.err != nil}, nil
+	}
+	if slices.ContainsFunc(merged, hidden) {
+		merged = slices.DeleteFunc(slices.Clone(merged), hidden)
+	}
+	return merged
+}
+
+// compareVersions is the order of semver.Sort.
+func compareVersions(a, b string) int {
+	return cmp.Or(semver.Compare(a, b), cmp.Compare(a, b))
 }
 
 // belowHeld reports whether path lies below a module of which this repository
@@ -112,7 +134,7 @@ func (r *Repository) queryRemote(ctx context.Context, path, query string) (Info,
 	case s.err != nil && !r.belowHeld(path):
 		return Info{}, s.err
 	}
-	return Info{}, fail(ErrNotFound, "%s@%s: not found upstream of repository %s", path, query, r.repo.Name)
+	return Info{}, because(s.err, ErrNotFound, "%s@%s: not found upstream of repository %s", path, query, r.repo.Name)
 }
 
 // ask returns what the upstream says to a list or a query, from memory while

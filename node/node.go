@@ -49,6 +49,8 @@ type Node struct {
 	commits *committer
 	reads   *reads
 	fetches *fetches
+
+	rebuilding sync.Mutex // held by Rebuild
 }
 
 // state is what a Node derives from the Directory. It is replaced as a whole.

@@ -124,6 +124,7 @@ func TestPublishRefuses(t *testing.T) {
 		{"no module line", "local", "corp.example/a", "v1.0.0", tree{"go.mod": "go 1.21\n"}, node.ErrUnprocessable, "no module line"},
 		{"incompatible with go.mod", "local", "corp.example/a", "v2.0.0+incompatible", ok, node.ErrUnprocessable, "not +incompatible"},
 		{"bad file name", "local", "corp.example/a", "v1.0.0", ok.with("aux.go", ""), node.ErrUnprocessable, "aux"},
+		{"empty zip", "local", "corp.example/a", "v1.0.0", tree{}, node.ErrUnprocessable, "empty"},
 		{"case twins", "local", "corp.example/a", "v1.0.0", ok.with("a.go", "").with("A.go", ""), node.ErrUnprocessable, "A.go"},
 	}
 	before := stateHash(t, n)

@@ -313,11 +313,20 @@ func TestLostBlobIsHealedFromUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gone := up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
+	if _, err := readZip(t, r, gone); err != nil {
+		t.Fatal(err)
+	}
 	local := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	n.Close()
 	damageBlobs(t, dir)
 	n = openNode(t, dir)
 	r = repo(t, n, "all")
+	up.fault("v1.1.0.zip", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusNotFound) })
+	if _, err := readZip(t, r, gone); !errors.Is(err, node.ErrUnavailable) || errors.Is(err, node.ErrNotFound) {
+		t.Errorf("damaged zip that the upstream has no more: %v, want ErrUnavailable", err)
+	}
+	up.fault("v1.1.0.zip", nil)
 	if got, err := readZip(t, r, mv); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("damaged zip of a remote repository: %d bytes, %v", len(got), err)
 	}
@@ -327,7 +336,7 @@ func TestLostBlobIsHealedFromUpstream(t *testing.T) {
 	}
 	up.Close()
 	v, err := n.Verify(t.Context(), func(string, uint64) {})
-	if err != nil || len(v.Problems) != 1 || !strings.Contains(v.Problems[0], local.Digest.String()) {
+	if err != nil || len(v.Problems) != 2 || !strings.Contains(strings.Join(v.Problems, " "), local.Digest.String()) {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 }

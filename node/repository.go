@@ -62,6 +62,9 @@ func (n *Node) Repository(name events.RepoName) (*Repository, error) {
 	return &Repository{node: n, st: st, repo: r}, nil
 }
 
+// Kind returns what kind of repository it is.
+func (r *Repository) Kind() events.RepoKind { return r.repo.Kind }
+
 // sources returns the local and remote repositories that may answer for a
 // module path, in order. What a local repository owns nobody else answers for:
 // its path reaches no upstream.
@@ -109,13 +112,19 @@ func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, er
 		if !errors.Is(err, ErrNotFound) {
 			return v, err
 		}
-		absent = err
+		if absent == nil || err != errAbsent {
+			absent = err
+		}
 	}
-	if len(sources) == 1 && absent != nil {
+	if len(sources) == 1 && absent != errAbsent {
 		return none, absent
 	}
 	return none, because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, r.repo.Name)
 }
+
+// errAbsent says that a repository does not hold a version. Most reads of a
+// virtual repository pass a member by with it, so it is not formatted.
+var errAbsent error = &Error{Kind: ErrNotFound, Text: "not held"}
 
 // Info returns the info of a version, or of what a query (a branch, a tag, a
 // commit, "latest") stands for.
@@ -186,7 +195,7 @@ func (r *Repository) content(ctx context.Context, mv module.Version, want part) 
 		return c, nil
 	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
-		return nil, fail(ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, r.repo.Name)
+		return nil, errAbsent
 	}
 	return r.fill(ctx, mv, want)
 }
@@ -222,20 +231,23 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 			return Zip{File: f, Digest: b.Digest, Time: c.First.Time}, nil
 		}
 	}
-	lost := fail(ErrUnavailable, "%s@%s: its zip is lost or damaged at this node (%v) and is not served until it is healed",
-		mv.Path, mv.Version, c.Zip.Digest)
+	lost := func(cause error) error { // never an absence, whatever the upstream says now
+		return &Error{ErrUnavailable, fmt.Sprintf("%s@%s: its zip is lost or damaged at this node (%v) and is not served until it is healed",
+			mv.Path, mv.Version, c.Zip.Digest), opaque(cause)}
+	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
-		return Zip{}, lost
+		return Zip{}, lost(nil)
 	}
 	healed, err := r.fetchZip(ctx, mv)
 	if err != nil {
-		return Zip{}, errors.Join(lost, err)
+		return Zip{}, lost(err)
 	}
-	f, ok, err := r.node.blobs.open(ctx, healed.Zips[len(healed.Zips)-1])
+	last := healed.Zips[len(healed.Zips)-1]
+	f, ok, err := r.node.blobs.open(ctx, last)
 	if err != nil || !ok {
-		return Zip{}, errors.Join(lost, err)
+		return Zip{}, lost(err)
 	}
-	return Zip{File: f, Digest: healed.Zips[len(healed.Zips)-1].Digest, Time: healed.First.Time}, nil
+	return Zip{File: f, Digest: last.Digest, Time: healed.First.Time}, nil
 }
 
 // List returns the versions of a module: the union over all that may answer,
@@ -249,23 +261,26 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 		return List{}, err
 	}
 	var l List
-	found := false
+	var absent error
+	found := 0
 	for _, s := range sources {
 		one, err := s.list(ctx, path)
 		if errors.Is(err, ErrNotFound) {
+			absent = err
 			continue
 		}
 		if err != nil {
 			return List{}, err
 		}
-		found = true
+		found++
 		l.Stale = l.Stale || one.Stale
-		l.Versions = append(l.Versions, one.Versions...)
+		l.Versions = append(slices.Clip(one.Versions), l.Versions...)
 	}
-	if !found {
-		return List{}, fail(ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
-	}
-	if len(sources) > 1 {
+	switch found {
+	case 0:
+		return List{}, because(absent, ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
+	case 1: // as it came, sorted
+	default:
 		semver.Sort(l.Versions)
 		l.Versions = slices.Compact(l.Versions)
 	}
@@ -281,9 +296,9 @@ func (r *Repository) list(ctx context.Context, path string) (List, error) {
 		return List{}, err
 	}
 	if !h.any {
-		return List{}, fail(ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
+		return List{}, errAbsent
 	}
-	return List{Versions: slices.Clip(h.listed)}, nil
+	return List{Versions: h.listed}, nil
 }
 
 // Latest returns the info of the highest release, else of the highest
@@ -379,13 +394,15 @@ func (r *Repository) query(ctx context.Context, path, query string) (Info, error
 	if err != nil {
 		return Info{}, err
 	}
+	var absent error
 	for _, s := range sources {
 		info, err := s.queryOne(ctx, path, query)
 		if !errors.Is(err, ErrNotFound) {
 			return info, err
 		}
+		absent = err
 	}
-	return Info{}, fail(ErrNotFound, "%s@%s: repository %s knows no such version, branch or commit", path, query, r.repo.Name)
+	return Info{}, because(absent, ErrNotFound, "%s@%s: repository %s knows no such version, branch or commit", path, query, r.repo.Name)
 }
 
 func (r *Repository) queryOne(ctx context.Context, path, query string) (Info, error) {

@@ -143,6 +143,10 @@ func (n *Node) verifyBlobs(ctx context.Context, v *Verification, x *index.Index,
 // from the old one; writes wait for the last part only. It returns the head of
 // the site's log as the new index has it.
 func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (index.Head, error) {
+	if !n.rebuilding.TryLock() {
+		return index.Head{}, fail(ErrUnavailable, "the index is being rebuilt already")
+	}
+	defer n.rebuilding.Unlock()
 	x, number, err := n.buildIndex(ctx, progress)
 	if err != nil {
 		return index.Head{}, err

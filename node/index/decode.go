@@ -24,7 +24,7 @@ func DecodeAll(ctx context.Context, raws iter.Seq2[[]byte, error], verify func(e
 	return func(yield func(events.Entry, error) bool) {
 		var running sync.WaitGroup
 		defer running.Wait()
-		window := 2 * runtime.GOMAXPROCS(0)
+		window := 16 * runtime.GOMAXPROCS(0)
 		var queue []chan result // oldest first
 		next := func() bool {
 			r := <-queue[0]
