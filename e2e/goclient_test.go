@@ -32,16 +32,6 @@ func (c *goClient) run(args ...string) result {
 	return execute(c.t, c.dir, c.env, "go", args...)
 }
 
-// must is run for a command that must succeed. It returns its standard output.
-func (c *goClient) must(args ...string) string {
-	c.t.Helper()
-	r := c.run(args...)
-	if r.code != 0 {
-		c.t.Fatalf("go %s: exit code %d\n%s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
-	}
-	return r.stdout
-}
-
 // downloads is where the client keeps what it downloaded.
 func (c *goClient) downloads() string {
 	for _, v := range c.env {

@@ -81,7 +81,7 @@ func ParseH1(s string) (H1, error) {
 	var h H1
 	enc, ok := strings.CutPrefix(s, h1Prefix)
 	if !ok {
-		return H1{}, fmt.Errorf("hash %q does not start with h1:", s)
+		return H1{}, fmt.Errorf("hash %q has no prefix h1", s)
 	}
 	b, err := decodeBase64([]byte(enc))
 	if err != nil || len(b) != len(h) {

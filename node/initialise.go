@@ -31,11 +31,19 @@ func Init(ctx context.Context, dir string, site events.Site, repos []NewRepo, op
 	if !errors.Is(err, ErrNoData) {
 		return false, err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, keysDir), 0o700); err != nil {
-		return false, fmt.Errorf("data directory: %w", err)
+	for _, r := range repos { // before anything is made
+		if r.Kind != events.Remote {
+			continue
+		}
+		if _, _, err := parseRemote(r.Settings, opts.Self); err != nil {
+			return false, because(err, ErrInvalid, "repository %s: %v", r.Name, err)
+		}
 	}
 	if err := checkFresh(dir); err != nil {
 		return false, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, keysDir), 0o700); err != nil {
+		return false, fmt.Errorf("data directory: %w", err)
 	}
 	genesis, key, err := makeIdentity(dir, site)
 	if err != nil {
@@ -59,7 +67,7 @@ func Init(ctx context.Context, dir string, site events.Site, repos []NewRepo, op
 func checkFresh(dir string) error {
 	ours := map[string]bool{keysDir: true, siteFile: true, streamDir: true, indexDir: true, blobsDir: true, "lock": true, "lost+found": true}
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {

@@ -34,10 +34,3 @@ func (t *table[K, V]) get(k K) (v V, ok bool) {
 }
 
 func (t *table[K, V]) put(k K, v V) { t.slot(k).Store(&slot[K, V]{k, v}) }
-
-func (t *table[K, V]) drop(k K) {
-	p := t.slot(k)
-	if s := p.Load(); s != nil && s.key == k {
-		p.CompareAndSwap(s, nil)
-	}
-}

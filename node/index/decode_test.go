@@ -117,7 +117,7 @@ func TestDecodeAllStopsWithItsReader(t *testing.T) {
 	if running.Load() != 0 {
 		t.Error("still decoding after the loop ended")
 	}
-	if n := asked.Load(); n > 60 {
+	if n := asked.Load(); n > 70 {
 		t.Errorf("read %d entries to yield 3", n)
 	}
 }

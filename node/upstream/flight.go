@@ -70,6 +70,7 @@ func (f *flights[V]) join(key string, run func(context.Context) (V, error)) (*ca
 // wait returns when no call is under way any more. The owner has ended ctx.
 func (f *flights[V]) wait() {
 	f.mu.Lock() // a join that saw ctx alive has called Add
+	wg := &f.wg
 	f.mu.Unlock()
-	f.wg.Wait()
+	wg.Wait()
 }
