@@ -9,13 +9,17 @@ import (
 	"registry-node/events"
 )
 
+// maxWindow bounds the entries that DecodeAll holds: to 48 MiB if all are as
+// large as they may be.
+const maxWindow = 64
+
 // DecodeAll decodes raw entries and verifies each, on all cores, and yields them
 // in the order they came in. It is for a log that is there to be read, not for
-// one to wait for: an entry is yielded once 2×GOMAXPROCS more have been read, or
-// raws has ended. raws and verify's result decide how it ends: the first error,
-// of raws, of an entry or of ctx, is yielded after all entries before it, and is
-// the last. raws is read by the caller's goroutine; verify runs in several at
-// once. Nothing is left running when the caller's loop ends.
+// one to wait for: an entry is yielded once up to 64 more have been read, so that
+// the cores have work while the caller commits, or raws has ended. The first
+// error, of raws, of an entry or of ctx, is yielded behind all entries before it,
+// and is the last. raws is read by the caller's goroutine; verify runs in several
+// at once. Nothing is left running when the caller's loop ends.
 func DecodeAll(ctx context.Context, raws iter.Seq2[[]byte, error], verify func(events.Entry) error) iter.Seq2[events.Entry, error] {
 	type result struct {
 		entry events.Entry
@@ -24,7 +28,7 @@ func DecodeAll(ctx context.Context, raws iter.Seq2[[]byte, error], verify func(e
 	return func(yield func(events.Entry, error) bool) {
 		var running sync.WaitGroup
 		defer running.Wait()
-		window := 16 * runtime.GOMAXPROCS(0)
+		window := min(16*runtime.GOMAXPROCS(0), maxWindow)
 		var queue []chan result // oldest first
 		next := func() bool {
 			r := <-queue[0]

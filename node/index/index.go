@@ -228,7 +228,7 @@ func (x *Index) readStamp(anyApply bool) error {
 
 // openStore opens the Pebble store in dir, or makes it. The disk is still one
 // that is being opened.
-func openStore(dir string, opts Options, make bool) (*pebble.DB, *disk, error) {
+func openStore(dir string, opts Options, creating bool) (*pebble.DB, *disk, error) {
 	log := opts.Logger
 	if log == nil {
 		log = slog.Default()
@@ -241,7 +241,7 @@ func openStore(dir string, opts Options, make bool) (*pebble.DB, *disk, error) {
 		}
 	}
 	d := newDisk(opts.under(), b, log.With("index", dir))
-	o := storeOptions(d, opts.CacheBytes, make)
+	o := storeOptions(d, opts.CacheBytes, creating)
 	if opts.Bulk {
 		forBulk(o)
 	}
@@ -274,7 +274,7 @@ const (
 
 // storeOptions bounds what Pebble keeps in memory: the cache, two memtables and
 // a recycled one, and the open tables with what they keep of their metadata.
-func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
+func storeOptions(d *disk, cache int64, creating bool) *pebble.Options {
 	if cache <= 0 {
 		cache = defaultCache
 	}
@@ -283,7 +283,7 @@ func storeOptions(d *disk, cache int64, make bool) *pebble.Options {
 		Comparer: comparer,
 		// Not FormatNewest: that may change with Pebble, and there is no way back.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		ErrorIfNotExists:   !make,
+		ErrorIfNotExists:   !creating,
 		CacheSize:          cache,
 		MemTableSize:       memTable,
 		MaxOpenFiles:       openTables,
