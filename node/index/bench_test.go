@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
@@ -48,12 +49,22 @@ func replay(ctx context.Context, x *index.Index, w *writer) error {
 	return t.Commit(true)
 }
 
-func BenchmarkReplay(b *testing.B) {
+func BenchmarkReplay(b *testing.B)     { benchmarkReplay(b, index.Options{}) }
+func BenchmarkReplayBulk(b *testing.B) { benchmarkReplay(b, index.Options{Bulk: true}) }
+
+func benchmarkReplay(b *testing.B, opts index.Options) {
 	w := longLog(b, 6000)
 	cpu := cpuTime(b)
 	for b.Loop() {
-		x := open(b)
-		if err := replay(b.Context(), x, w); err != nil {
+		dir := b.TempDir()
+		if err := index.Create(dir, registry); err != nil {
+			b.Fatal(err)
+		}
+		x, err := index.Open(dir, opts)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(replay(b.Context(), x, w), x.Close()); err != nil {
 			b.Fatal(err)
 		}
 	}
