@@ -93,12 +93,18 @@ func (r *Repository) sources(path string) ([]*Repository, error) {
 	return members, nil
 }
 
+// checked is first for a version that may be malformed.
+func checked[T any](r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
+	if err := events.CheckVersion(mv); err != nil {
+		var none T
+		return none, because(err, ErrNotFound, "%v", err)
+	}
+	return first(r, mv, get)
+}
+
 // first returns the answer of the first source that has mv.
 func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
 	var none T
-	if err := events.CheckVersion(mv); err != nil {
-		return none, because(err, ErrNotFound, "%v", err)
-	}
 	if err := blocked(r.st.dir, mv); err != nil {
 		return none, err
 	}
@@ -147,7 +153,7 @@ func (r *Repository) Info(ctx context.Context, path, query string) (Info, error)
 
 // Mod returns the go.mod of a version.
 func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
-	return first(r, mv, func(s *Repository) ([]byte, error) {
+	return checked(r, mv, func(s *Repository) ([]byte, error) {
 		c, err := s.content(ctx, mv, modPart)
 		if err != nil {
 			return nil, err
@@ -158,7 +164,7 @@ func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error)
 
 // Zip opens the zip of a version.
 func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
-	return first(r, mv, func(s *Repository) (Zip, error) {
+	return checked(r, mv, func(s *Repository) (Zip, error) {
 		c, err := s.content(ctx, mv, zipPart)
 		if err != nil {
 			return Zip{}, err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -25,6 +26,11 @@ const addrFile = "http.addr"
 // is told to end.
 const drainTime = 30 * time.Second
 
+// gcPercent is how much garbage a node lets come up, unless GOGC says it: its
+// live heap is small, some 20 MiB, and requests leave much, so that the default
+// would have it collect many times a second.
+const gcPercent = 300
+
 // serve runs the node until ctx ends.
 //
 // The order: listen (so that an address in use leaves the data alone), open the
@@ -37,6 +43,9 @@ func serve(ctx context.Context, cfg serveConfig, stdout, stderr io.Writer) (err 
 	}
 	defer tcp.Close()
 	addr := tcp.Addr().(*net.TCPAddr)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	opts := node.Options{Logger: cfg.logger, Version: programVersion(), Self: ownAddresses(addr)}
 	if err := removeStaleAddr(ctx, cfg.data); err != nil {
 		return err
