@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -42,23 +43,21 @@ func (c checkout) fill(ctx context.Context, top string) error {
 // testTimeout bounds a test; one that hangs on a mutant has noticed it, too.
 const testTimeout = "90s"
 
-// judge runs a mutant's test without and with its patch. The first is quick
-// after the first time, as the go command remembers that a test has passed.
-func (c checkout) judge(ctx context.Context, m mutant) (v verdict, err error) {
+// judge runs a mutant's test without and with its patch.
+func (c checkout) judge(ctx context.Context, m mutant, unbroken *binaries) (v verdict, err error) {
 	v.mutant = m
 	begin := time.Now()
 	defer func() { v.took = time.Since(begin) }()
-	var passed bool
-	if passed, v.output, err = c.test(ctx, m); err != nil || !passed || strings.Contains(v.output, "no tests to run") {
-		v.why = "the test fails without it, or there is none"
+	if v.output, v.why, err = unbroken.run(ctx, m); err != nil || v.why != "" {
 		return v, err
 	}
 	if v.output, err = c.apply(ctx, m); err != nil {
 		v.why = "it does not apply"
 		return v, ctx.Err()
 	}
+	passed := false
 	passed, v.output, err = c.test(ctx, m)
-	v.killed = !passed
+	v.killed = err == nil && !passed
 	if strings.Contains(v.output, "[build failed]") {
 		v.killed, v.why = false, "it does not compile"
 	}
@@ -72,12 +71,54 @@ func (c checkout) apply(ctx context.Context, m mutant, args ...string) (string, 
 
 // test runs the test of a mutant.
 func (c checkout) test(ctx context.Context, m mutant) (passed bool, out string, err error) {
-	args := append([]string{"test", "-vet=off", "-timeout=" + testTimeout}, m.test...)
-	out, err = output(ctx, c.dir, "go", args...)
+	out, err = output(ctx, c.dir, "go", "test", "-vet=off", "-timeout="+testTimeout, m.pkg, "-run", m.run)
 	if errors.As(err, new(*exec.ExitError)) {
 		return false, out, ctx.Err()
 	}
 	return err == nil, out, err
+}
+
+// binaries are the tests of the tree as it is, each package's built once.
+type binaries struct {
+	top, dir string
+
+	mu    sync.Mutex // guards built
+	built map[string]func() (string, error)
+}
+
+// run runs the test of a mutant without its patch. If it does not pass, the
+// answer says why the mutant shows nothing.
+func (b *binaries) run(ctx context.Context, m mutant) (out, why string, err error) {
+	binary, err := b.of(ctx, m.pkg)
+	if err != nil {
+		return "", "", err
+	}
+	out, err = output(ctx, filepath.Join(b.top, m.pkg), binary, "-test.v", "-test.timeout="+testTimeout, "-test.run="+m.run)
+	switch {
+	case ctx.Err() != nil:
+		return out, "", ctx.Err()
+	case err != nil:
+		return out, "the test fails without it", nil
+	case strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS"):
+		return out, "the test does not run here", nil
+	}
+	return out, "", nil
+}
+
+// of returns the test binary of a package.
+func (b *binaries) of(ctx context.Context, pkg string) (string, error) {
+	b.mu.Lock()
+	build := b.built[pkg]
+	if build == nil {
+		build = sync.OnceValues(func() (string, error) {
+			binary := filepath.Join(b.dir, strings.NewReplacer(".", "", "/", "_").Replace(pkg)+".test")
+			_, err := output(ctx, b.top, "go", "test", "-c", "-vet=off", "-o", binary, pkg)
+			return binary, err
+		})
+		b.built[pkg] = build
+	}
+	b.mu.Unlock()
+	return build()
 }
 
 // output runs a command and returns what it prints, on both of its outputs if
@@ -87,7 +128,10 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
+	cmd.Env = append(os.Environ(),
+		"GIT_CEILING_DIRECTORIES="+filepath.Dir(dir),
+		"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -ldflags=-w"), // nobody debugs them, and links take most of the time
+	)
 	var stdout, both strings.Builder
 	cmd.Stdout = &stdout
 	cmd.Stderr = &both

@@ -1,7 +1,7 @@
 // Command mutants shows that the tests fail when what they protect is broken.
 //
 // Each *.patch beside this file breaks one rule of the code. Its header says
-// which test must fail then, as arguments of "go test", and what is broken:
+// which test must fail then, as "go test" takes it, and what is broken:
 //
 //	# kills: ./node/blob -run TestDurable
 //	# breaks: a blob is not synced before it gets its name
@@ -51,8 +51,9 @@ func main() {
 // mutant is a patch that breaks something.
 type mutant struct {
 	name   string
-	file   string   // the patch
-	test   []string // arguments of go test
+	file   string // the patch
+	pkg    string // of the test that must fail
+	run    string // which one
 	breaks string
 }
 
@@ -117,14 +118,14 @@ func (m *mutant) readHeader() error {
 	lines := bufio.NewScanner(f)
 	for lines.Scan() && strings.HasPrefix(lines.Text(), "#") {
 		if test, ok := strings.CutPrefix(lines.Text(), "# kills: "); ok {
-			m.test = strings.Fields(test)
+			m.pkg, m.run, _ = strings.Cut(test, " -run ")
 		}
 		if breaks, ok := strings.CutPrefix(lines.Text(), "# breaks: "); ok {
 			m.breaks = breaks
 		}
 	}
-	if len(m.test) == 0 || m.breaks == "" {
-		return fmt.Errorf("%s: the header must say \"# kills:\" and \"# breaks:\"", m.file)
+	if m.run == "" || m.breaks == "" {
+		return fmt.Errorf("%s: the header must say \"# kills: PACKAGE -run REGEXP\" and \"# breaks: …\"", m.file)
 	}
 	return lines.Err()
 }
@@ -137,6 +138,7 @@ func judgeAll(ctx context.Context, top string, mutants []mutant) ([]verdict, err
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
+	unbroken := &binaries{top: top, dir: dir, built: map[string]func() (string, error){}}
 	verdicts := make([]verdict, len(mutants))
 	next := make(chan int)
 	workers := min(runtime.NumCPU(), len(mutants))
@@ -148,7 +150,7 @@ func judgeAll(ctx context.Context, top string, mutants []mutant) ([]verdict, err
 			errs[w] = c.fill(ctx, top)
 			for i := range next {
 				if errs[w] == nil {
-					verdicts[i], errs[w] = c.judge(ctx, mutants[i])
+					verdicts[i], errs[w] = c.judge(ctx, mutants[i], unbroken)
 				}
 			}
 		})
@@ -180,7 +182,7 @@ func report(verdicts []verdict, verbose bool, took time.Duration) bool {
 	w.Flush()
 	for _, v := range verdicts {
 		if verbose || v.why != "" {
-			fmt.Printf("\n== %s: go test %s\n%s", v.name, strings.Join(v.test, " "), v.output)
+			fmt.Printf("\n== %s: go test %s -run '%s'\n%s", v.name, v.pkg, v.run, v.output)
 		}
 	}
 	fmt.Printf("%d of %d killed in %.0fs\n", len(verdicts)-bad, len(verdicts), took.Seconds())
