@@ -221,7 +221,7 @@ func TestBadPublications(t *testing.T) {
 		{x + "?time=yesterday", good, 400, "RFC 3339"},
 		{x + "?time=1969-01-01T00:00:00Z", good, 400, "before 1970"},
 		{x + "?time=9999-12-31T23:59:59-23:59", good, 400, "after 9999"},
-		{x + "?h1=abc", good, 400, "does not start with h1:"},
+		{x + "?h1=abc", good, 400, "has no prefix h1"},
 		{x + "?h1=h1:abc", good, 400, "base64"},
 		{x + "?what=this", good, 400, `unknown parameter \"what\"`},
 		{x + "?time=2024-01-01T00:00:00Z&time=2024-01-01T00:00:00Z", good, 400, "more than once"},

@@ -65,6 +65,7 @@ type life struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // goroutines under ctx
 	lock   *os.File       // of the data directory
+	closed atomic.Bool
 }
 
 // Open opens the data directory of a site: it locks it, compares the two copies
@@ -127,8 +128,12 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	return n, nil
 }
 
-// Close ends what runs and closes the stores. Requests must have ended.
+// Close ends what runs and closes the stores. Requests must have ended. Closing
+// again does nothing.
 func (n *Node) Close() error {
+	if n.life.closed.Swap(true) {
+		return nil
+	}
 	n.life.cancel()
 	n.life.wg.Wait()
 	var errs []error

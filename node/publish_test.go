@@ -177,8 +177,10 @@ func TestSweepRemovesOnlyOrphans(t *testing.T) {
 	n, dir := newNode(t, nil)
 	p := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	n.Close()
-	orphan := filepath.Join(dir, "blobs", "sha256", "ab", strings.Repeat("ab", 32))
-	if err := errors.Join(os.MkdirAll(filepath.Dir(orphan), 0o700), os.WriteFile(orphan, []byte("left by a crash"), 0o600)); err != nil {
+	left := []byte("left by a crash")
+	digest := events.DigestOf(left).Hex()
+	orphan := filepath.Join(dir, "blobs", "sha256", digest[:2], digest)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(orphan), 0o700), os.WriteFile(orphan, left, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	n = openNode(t, dir)

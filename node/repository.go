@@ -125,7 +125,11 @@ func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, er
 	if len(sources) == 1 && absent != errAbsent {
 		return none, absent
 	}
-	return none, because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, r.repo.Name)
+	in := r.repo.Name
+	if len(sources) == 1 {
+		in = sources[0].repo.Name
+	}
+	return none, because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, in)
 }
 
 // errAbsent says that a repository does not hold a version. Most reads of a
