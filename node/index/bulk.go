@@ -9,18 +9,16 @@ import (
 const (
 	bulkMemTable = 64 << 20
 	bulkCache    = 64 << 20
-	bulkFiles    = 16 // before they are merged into the levels below
 )
 
-// forBulk lets Pebble sort more in memory before it writes, and write it once
-// instead of into a log first: each row of a long log is then merged fewer times.
+// forBulk lets Pebble sort much in memory and write it once: not into a log
+// first, and not merged with what was written before. The tables are merged in
+// the background when the index is opened for use.
 func forBulk(o *pebble.Options) {
 	o.DisableWAL = true
 	o.MemTableSize = bulkMemTable
 	o.CacheSize = bulkCache
-	o.L0CompactionThreshold = bulkFiles
-	o.L0CompactionFileThreshold = bulkFiles
-	o.L0StopWritesThreshold = 8 * bulkFiles
+	o.DisableAutomaticCompactions = true
 }
 
 // keyFilter tells which keys were surely not added to it: a bloom filter of a

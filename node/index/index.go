@@ -287,6 +287,8 @@ func storeOptions(d *disk, cache int64, creating bool) *pebble.Options {
 		CacheSize:          cache,
 		MemTableSize:       memTable,
 		MaxOpenFiles:       openTables,
+		// What Bulk leaves to be merged must not hold up writes.
+		L0StopWritesThreshold: 1 << 20,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { d.log.Error("index background work failed", "err", err) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
