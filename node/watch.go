@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"registry-node/events"
 	"registry-node/node/blob"
 	"registry-node/node/index"
@@ -19,6 +21,9 @@ const (
 	// scrubRate bounds how fast blobs are re-hashed in the background.
 	scrubRate  = 8 << 20 // bytes per second
 	scrubEvery = 24 * time.Hour
+	// compareRate bounds how fast the copies of the log are compared in the
+	// background, so that requests hardly notice.
+	compareRate = 20_000 // entries per second
 	// orphanAge is how long a blob stays that no record refers to: what a crash
 	// or a lost race left.
 	orphanAge = 24 * time.Hour
@@ -68,11 +73,15 @@ func (n *Node) compareAll(ctx context.Context) error {
 	}
 	next, stop := pull(x, n.id.Site)
 	defer stop()
+	pace := rate.NewLimiter(compareRate, 1)
 	for rec, err := range n.log.Read(ctx, 1) {
 		if errors.Is(err, replication.ErrGap) {
 			return n.mendNow(ctx, err.Error())
 		}
 		if err != nil || rec.Seq > head.Position.Mark.Seq {
+			return err
+		}
+		if err := pace.Wait(ctx); err != nil {
 			return err
 		}
 		raw, err := next()
