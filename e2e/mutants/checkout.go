@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -44,12 +43,13 @@ func (c checkout) fill(ctx context.Context, top string) error {
 const testTimeout = "90s"
 
 // judge runs a mutant's test without and with its patch.
-func (c checkout) judge(ctx context.Context, m mutant, unbroken *binaries) (v verdict, err error) {
+func (c checkout) judge(ctx context.Context, m mutant, u *unbroken) (v verdict, err error) {
 	v.mutant = m
 	begin := time.Now()
 	defer func() { v.took = time.Since(begin) }()
-	if v.output, v.why, err = unbroken.run(ctx, m); err != nil || v.why != "" {
-		return v, err
+	if t := u.test(m); t.err != nil || t.why != "" {
+		v.output, v.why = t.out, t.why
+		return v, t.err
 	}
 	if v.output, err = c.apply(ctx, m); err != nil {
 		v.why = "it does not apply"
@@ -76,49 +76,6 @@ func (c checkout) test(ctx context.Context, m mutant) (passed bool, out string, 
 		return false, out, ctx.Err()
 	}
 	return err == nil, out, err
-}
-
-// binaries are the tests of the tree as it is, each package's built once.
-type binaries struct {
-	top, dir string
-
-	mu    sync.Mutex // guards built
-	built map[string]func() (string, error)
-}
-
-// run runs the test of a mutant without its patch. If it does not pass, the
-// answer says why the mutant shows nothing.
-func (b *binaries) run(ctx context.Context, m mutant) (out, why string, err error) {
-	binary, err := b.of(ctx, m.pkg)
-	if err != nil {
-		return "", "", err
-	}
-	out, err = output(ctx, filepath.Join(b.top, m.pkg), binary, "-test.v", "-test.timeout="+testTimeout, "-test.run="+m.run)
-	switch {
-	case ctx.Err() != nil:
-		return out, "", ctx.Err()
-	case err != nil:
-		return out, "the test fails without it", nil
-	case strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS"):
-		return out, "the test does not run here", nil
-	}
-	return out, "", nil
-}
-
-// of returns the test binary of a package.
-func (b *binaries) of(ctx context.Context, pkg string) (string, error) {
-	b.mu.Lock()
-	build := b.built[pkg]
-	if build == nil {
-		build = sync.OnceValues(func() (string, error) {
-			binary := filepath.Join(b.dir, strings.NewReplacer(".", "", "/", "_").Replace(pkg)+".test")
-			_, err := output(ctx, b.top, "go", "test", "-c", "-vet=off", "-o", binary, pkg)
-			return binary, err
-		})
-		b.built[pkg] = build
-	}
-	b.mu.Unlock()
-	return build()
 }
 
 // output runs a command and returns what it prints, on both of its outputs if

@@ -138,7 +138,7 @@ func judgeAll(ctx context.Context, top string, mutants []mutant) ([]verdict, err
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	unbroken := &binaries{top: top, dir: dir, built: map[string]func() (string, error){}}
+	asIs := newUnbroken(ctx, top, dir)
 	verdicts := make([]verdict, len(mutants))
 	next := make(chan int)
 	workers := min(runtime.NumCPU(), len(mutants))
@@ -150,7 +150,7 @@ func judgeAll(ctx context.Context, top string, mutants []mutant) ([]verdict, err
 			errs[w] = c.fill(ctx, top)
 			for i := range next {
 				if errs[w] == nil {
-					verdicts[i], errs[w] = c.judge(ctx, mutants[i], unbroken)
+					verdicts[i], errs[w] = c.judge(ctx, mutants[i], asIs)
 				}
 			}
 		})
