@@ -22,8 +22,6 @@ const (
 	insideEnv = "E2E_MOUNT_NAMESPACE"
 	// cannotMount is what the test inside says in that case.
 	cannotMount = "mounting a file system is not permitted here"
-	// patience is what a client must have with a node whose disk is full.
-	patience = 2 * time.Second
 )
 
 // TestFullDisk fills the disk of a node while it is used. It runs itself again
@@ -120,6 +118,10 @@ func (u *usage) fillAndFree(ballast string) {
 	eventually(t, 10*time.Second, "publishers go on", func() error { return u.atLeast(20, http.StatusCreated) })
 	t.Logf("writes go on %v after space was freed", time.Since(freed).Round(time.Millisecond))
 }
+
+// patience is what a client must have with a node whose disk is full. A node
+// built with the race detector is several times as slow.
+var patience = map[bool]time.Duration{false: 2 * time.Second, true: 8 * time.Second}[raceDetector]
 
 // usage is what publishers and readers do to a node whose disk fills up.
 type usage struct {
