@@ -36,7 +36,7 @@ bench:
 	$(GO) run ./e2e/bench
 
 e2e:
-	$(GO) test ./e2e -count 1 -v -timeout 20m
+	E2E_CYCLES=50 $(GO) test ./e2e -count 1 -v -timeout 20m
 
 mutants:
 	e2e/mutants/run

@@ -205,7 +205,7 @@ func (f *folder) append(e events.Entry) error {
 
 func (f *folder) flush(sync bool) error {
 	if f.txn == nil {
-		if !sync {
+		if !sync || f.done == 0 { // nothing to sync: a full disk doesn't matter
 			return nil
 		}
 		f.txn = f.x.Begin(f.site)

@@ -92,6 +92,13 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 			if _, err := readZip(t, repo(t, n, "all"), module.Version{Path: first.Module, Version: first.Version}); err != nil {
 				t.Errorf("read on a full disk: %v", err)
 			}
+			if err := n.Close(); err != nil {
+				t.Errorf("close on a full disk: %v", err)
+			}
+			n = openNode(t, filepath.Join(dir, "data"))
+			if _, err := readZip(t, repo(t, n, "all"), module.Version{Path: first.Module, Version: first.Version}); err != nil {
+				t.Errorf("read after a start on a full disk: %v", err)
+			}
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
