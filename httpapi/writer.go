@@ -56,7 +56,11 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	}
 }
 
-// ReadFrom copies src to the client in parts, each of which has paceTime to go.
+// longPart is how much of a file the kernel is given at a time.
+const longPart = 8 * paceBytes
+
+// ReadFrom copies src to the client in parts, each of which has paceTime to go
+// for each paceBytes of it.
 // net/http gets the source of an io.LimitedReader unwrapped, as its sendfile
 // needs it.
 func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
@@ -71,9 +75,11 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	if !ok {
 		all = &io.LimitedReader{R: src, N: math.MaxInt64}
 	}
-	for all.N > 0 {
-		w.extend()
-		want := min(all.N, paceBytes)
+	for size := int64(paceBytes); all.N > 0; size = longPart {
+		// The first part shows nothing but that the client is there; those that
+		// follow are longer, as each costs, and have as much longer to go.
+		w.extendBy(w.pace * time.Duration(size/paceBytes))
+		want := min(all.N, size)
 		part := io.LimitedReader{R: all.R, N: want}
 		m, err := to.ReadFrom(&part)
 		n += m
@@ -90,13 +96,16 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // extend moves the write deadline ahead. The server has set it when the request
 // came in, so a quick answer needs nothing more.
-func (w *writer) extend() {
+func (w *writer) extend() { w.extendBy(w.pace) }
+
+// extendBy is extend for what may take another time than paceTime.
+func (w *writer) extendBy(d time.Duration) {
 	now := time.Now()
-	if now.Sub(w.extended) < w.pace/8 {
+	if d == w.pace && now.Sub(w.extended) < w.pace/8 {
 		return
 	}
 	w.extended = now
 	if c, ok := w.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		c.SetWriteDeadline(now.Add(w.pace)) // fails only on a connection that is gone
+		c.SetWriteDeadline(now.Add(d)) // fails only on a connection that is gone
 	}
 }
