@@ -13,7 +13,7 @@ import (
 func (g *registry) goCommand(t *testing.T, repo string, env []string, args ...string) (string, error) {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("no go command")
+		t.Fatal("there is no go command on PATH")
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module main.test\n\ngo 1.21\n"), 0o600); err != nil {

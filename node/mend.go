@@ -130,14 +130,14 @@ func (n *Node) mendStream(ctx context.Context, x *index.Index, reason string) er
 // replaces the other.
 func (n *Node) entriesOf(x *index.Index) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		prev := events.Position{Site: n.id.Site, Hash: n.id.Registry}
+		prev := events.Entry{Position: events.Position{Site: n.id.Site, Hash: n.id.Registry}}
 		for raw, err := range x.Entries(n.id.Site, events.Mark{}) {
 			if err == nil {
 				var e events.Entry
 				if e, err = events.DecodeEntry(raw); err == nil {
-					err = e.Follows(n.id.Registry, prev, e.Time)
+					err = e.Follows(n.id.Registry, prev.Position, prev.Time)
 				}
-				prev = e.Position
+				prev = e
 			}
 			if !yield(raw, err) || err != nil {
 				return

@@ -81,7 +81,7 @@ func (n *Node) keyOf(s events.Site, m events.Mark) ed25519.PublicKey {
 // verifyStream checks copy one of the log: chain, signatures, and that it ends
 // at the index's head.
 func (n *Node) verifyStream(ctx context.Context, v *Verification, head index.Head, progress func(string, uint64)) error {
-	prev := events.Position{Site: n.id.Site, Hash: n.id.Registry}
+	prev := events.Entry{Position: events.Position{Site: n.id.Site, Hash: n.id.Registry}}
 	raws := func(yield func([]byte, error) bool) {
 		for rec, err := range n.log.Read(ctx, 1) {
 			if !yield(rec.Data, err) || err != nil || rec.Seq == head.Position.Mark.Seq {
@@ -92,22 +92,22 @@ func (n *Node) verifyStream(ctx context.Context, v *Verification, head index.Hea
 	verify := func(e events.Entry) error { return e.Verify(n.keyOf(n.id.Site, e.Position.Mark)) }
 	for e, err := range index.DecodeAll(ctx, raws, verify) {
 		if err == nil {
-			err = e.Follows(n.id.Registry, prev, e.Time)
+			err = e.Follows(n.id.Registry, prev.Position, prev.Time)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			v.problem("stream: after entry %d: %v", prev.Mark.Seq, err)
+			v.problem("stream: after entry %d: %v", prev.Position.Mark.Seq, err)
 			return nil
 		}
-		prev = e.Position
+		prev = e
 		if v.Entries++; v.Entries%1000 == 0 {
 			progress("log", v.Entries)
 		}
 	}
-	if prev != head.Position {
-		v.problem("stream: ends at %v, the index at %v", prev, head.Position)
+	if prev.Position != head.Position {
+		v.problem("stream: ends at %v, the index at %v", prev.Position, head.Position)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 func gitRepo(t *testing.T, files map[string]string, tags ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("there is no git on this machine")
+		t.Fatal("there is no git on this machine, and the project needs one")
 	}
 	dir := writeTree(t, t.TempDir(), files)
 	t.Setenv("GIT_AUTHOR_DATE", "2021-03-04T05:06:07Z") // not what counts
