@@ -1,7 +1,6 @@
 package events
 
 import (
-	"iter"
 	"slices"
 	"time"
 )
@@ -286,16 +285,4 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 		}
 	}
 	return id, true
-}
-
-// CutsOff yields the members whose logs end early, with the last mark that
-// counts, by name.
-func (d *Directory) CutsOff() iter.Seq2[Site, Mark] {
-	return func(yield func(Site, Mark) bool) {
-		for _, m := range d.Sites() {
-			if m.Left && !yield(m.Name, m.CutOff) {
-				return
-			}
-		}
-	}
 }
