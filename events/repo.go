@@ -59,6 +59,10 @@ type RepoSettings struct {
 	Members []RepoName `json:"members,omitempty"`
 	// Deploy (virtual) is the local member that takes what is published here.
 	Deploy RepoName `json:"deploy,omitzero"`
+
+	// Blobs (local, remote) say how sites fetch what the repository holds; the
+	// first rule that matches counts. See BlobPolicy.
+	Blobs []BlobRule `json:"blobs,omitempty"`
 }
 
 const (
@@ -68,7 +72,7 @@ const (
 )
 
 func (s RepoSettings) check(kind RepoKind) error {
-	if err := checkText("description", s.Description); err != nil {
+	if err := errors.Join(checkText("description", s.Description), s.checkBlobs(kind)); err != nil {
 		return err
 	}
 	if len(s.Owns) > maxList || len(s.NoSumdb) > maxList {
