@@ -23,6 +23,8 @@ type Directory struct {
 	// homesNeed are the last entries of each site that Homes rest on: no cut-off
 	// takes them away.
 	homesNeed map[Site]Mark
+	// recoveries are those that count, by the tenure that they end.
+	recoveries map[int]recovery
 
 	sites  map[Site]Member
 	repos  map[RepoID]*Repo
@@ -69,7 +71,7 @@ func InDirectory(k Kind) bool {
 // the same registry and records give the same Directory.
 func ResolveDirectory(registry Digest, recs Records) *Directory {
 	d := &Directory{
-		Registry: registry, Level: 1, homesNeed: map[Site]Mark{},
+		Registry: registry, Level: 1, homesNeed: map[Site]Mark{}, recoveries: map[int]recovery{},
 		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
 		blocks: map[module.Version]Block{},
 	}
@@ -121,11 +123,12 @@ func (d *Directory) walkHomes(first Site, cs Contributions) {
 		}
 	}
 	d.Homes = homes(first, cs.Of, func(n int) (HomeForced, bool) {
-		b, site, at, ok := recovered(d.Registry, d.Recovery, cs, n)
+		r, ok := recovered(d.Registry, d.Recovery, cs, n)
 		if ok {
-			need(site, at)
+			need(r.site, r.mark)
+			d.recoveries[n] = r
 		}
-		return b, ok
+		return r.move, ok
 	})
 	for _, t := range d.Homes {
 		need(t.Site, t.Until)

@@ -38,7 +38,10 @@
 //
 // Homes of the registry are decided first, members and their cut-offs second, the
 // rest third: each stands only on what was decided before it. So no cut-off takes
-// away what homes rest on, and a site can't leave while it is the registry's home.
+// away what homes rest on, and a site can't leave while it is the registry's home;
+// one that becomes the home has not left, whatever the home before it said. What a
+// site refuses of another's log for a cut-off is in Directory.CutOff; what has no
+// effect because its site had no right to state it, Directory.Right names.
 //
 // # Bytes in a log are for ever
 //

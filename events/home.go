@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -151,18 +152,42 @@ func findCeded(facts Contribution, n int, t Tenure) (HomeCeded, Mark, bool) {
 	return HomeCeded{}, Mark{}, false
 }
 
-// recovered returns the forced move of the registry's tenure n that the
-// recovery key signed, and where it stands. Of several the one that the first
-// site by name states first counts, so that all sites choose alike. recovery is
-// well-formed.
-func recovered(registry Digest, recovery PublicKey, cs Contributions, n int) (HomeForced, Site, Mark, bool) {
+// A recovery is a forced move of the registry's home that the recovery key
+// signed, and where it stands.
+type recovery struct {
+	move HomeForced
+	site Site
+	mark Mark
+}
+
+// before reports whether r is the one that counts of two that end one tenure.
+// That is the one which the site that it names states itself, then the first by
+// site name and log order, so that all sites choose alike. What counts is spared
+// by cut-offs: so a site that was removed can't have its cut-off lifted by
+// stating what it read in the log of the new home.
+func (r recovery) before(o recovery) bool {
+	if itself := r.move.To == r.site; itself != (o.move.To == o.site) {
+		return itself
+	}
+	return cmp.Or(r.site.Compare(o.site.s), r.mark.Compare(o.mark)) < 0
+}
+
+// recovered returns the recovery that ends the registry's tenure n, if any. key
+// is well-formed.
+func recovered(registry Digest, key PublicKey, cs Contributions, n int) (first recovery, ok bool) {
 	for _, c := range cs {
 		for _, f := range c.Facts {
-			b, ok := f.Body.(HomeForced)
-			if ok && b.Tenure == n && ed25519.Verify(ed25519.PublicKey(recovery), ForcedText(registry, b), b.Signature) {
-				return b, c.Site, f.Mark, true
+			b, is := f.Body.(HomeForced)
+			r := recovery{b, c.Site, f.Mark}
+			if is && b.Tenure == n && (!ok || r.before(first)) && signed(registry, key, b) {
+				first, ok = r, true
 			}
 		}
 	}
-	return HomeForced{}, Site{}, Mark{}, false
+	return first, ok
+}
+
+// signed reports whether key, which is well-formed, signed the move.
+func signed(registry Digest, key PublicKey, b HomeForced) bool {
+	return ed25519.Verify(ed25519.PublicKey(key), ForcedText(registry, b), b.Signature)
 }

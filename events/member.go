@@ -47,10 +47,7 @@ func (d *Directory) resolveSites(recs Records, keys []Key) {
 		if k.Kind() != KindSite {
 			continue
 		}
-		var m Member
-		for site, f := range tenured(d.Homes, recs[k]) {
-			m.apply(site, f)
-		}
+		m := resolveMember(d.Homes, recs[k])
 		if !m.Name.IsZero() {
 			d.sites[m.Name] = m
 		}
@@ -67,6 +64,21 @@ func (d *Directory) resolveSites(recs Records, keys []Key) {
 		}
 		d.sites[site] = m
 	}
+}
+
+// resolveMember applies what the registry's homes stated of a site. A site that
+// becomes the home after it left has not left: a home that is lost to an
+// attacker can't keep others from its place by removing them before.
+func resolveMember(homes []Tenure, cs Contributions) (m Member) {
+	for i, t := range homes {
+		if t.Site == m.Name {
+			m.Left, m.CutOff = false, Mark{}
+		}
+		for site, f := range tenured(homes[i:i+1], cs) {
+			m.apply(site, f)
+		}
+	}
+	return m
 }
 
 // apply adds a fact of the registry's home to what is known of a site. A name
@@ -134,6 +146,24 @@ func (d *Directory) counted(s Site, facts Contribution) Contribution {
 		return facts.Until(m.CutOff)
 	}
 	return facts
+}
+
+// CutOff returns the last mark that counts in the log of a site that left; ok is
+// false if it has not. What homes rest on lies before it: each entry of a home
+// up to the end of its tenure, and the recovery-signed home.forced that counts.
+//
+// Who receives a log refuses what lies behind its cut-off, with one exception. A
+// home that is lost to an attacker may have removed the very site at which an
+// operator then states the recovery-signed home.forced, and who has the removal
+// but not yet the move must not be kept from learning of it. So entries behind
+// the cut-off, in log order, are accepted up to the last that holds a
+// registry's home.forced whose Right is nil: once that is applied, the cut-off
+// lies before it no longer.
+func (d *Directory) CutOff(s Site) (last Mark, ok bool) {
+	if m := d.sites[s]; m.Left {
+		return m.CutOff, true
+	}
+	return Mark{}, false
 }
 
 // CutsOff yields the members whose logs end early, with the last mark that

@@ -42,26 +42,40 @@ func newOracle(h *history) *oracle {
 	}
 	need := map[events.Site]events.Mark{}
 	o.registry = o.spans(events.RepoID{}, h.founder, func(n int) *events.Event {
-		for _, ev := range o.events {
-			if b, ok := ev.Body.(events.HomeForced); ok && b.Repo.IsZero() && b.Tenure == n && h.signed[ev.ID] {
-				need[ev.ID.Site] = later(need[ev.ID.Site], ev.ID.Mark)
-				return &ev
-			}
+		is := func(ev events.Event, to events.Site) bool {
+			b, ok := ev.Body.(events.HomeForced)
+			return ok && b.Repo.IsZero() && b.Tenure == n && h.signed[ev.ID] && b.To == to
 		}
-		return nil
+		stated := slices.IndexFunc(o.events, func(ev events.Event) bool { return is(ev, ev.ID.Site) })
+		if stated < 0 {
+			stated = slices.IndexFunc(o.events, func(ev events.Event) bool {
+				return slices.ContainsFunc(h.sites, func(to events.Site) bool { return is(ev, to) })
+			})
+		}
+		if stated < 0 {
+			return nil
+		}
+		ev := &o.events[stated]
+		need[ev.ID.Site] = later(need[ev.ID.Site], ev.ID.Mark)
+		return ev
 	}, o.events)
 	for _, sp := range o.registry {
 		need[sp.site] = later(need[sp.site], sp.until)
 	}
-	for _, ev := range o.within(o.registry, o.events) {
-		switch b := ev.Body.(type) {
-		case events.SiteJoined:
-			if o.members[b.Name] == nil {
-				o.members[b.Name] = &membership{}
-			}
-		case events.SiteLeft:
-			if m := o.members[b.Name]; m != nil && !m.left {
-				*m = membership{true, later(b.CutOff, need[b.Name])}
+	for _, sp := range o.registry {
+		if m := o.members[sp.site]; m != nil {
+			m.left = false // who becomes the home is a member
+		}
+		for _, ev := range o.within([]span{sp}, o.events) {
+			switch b := ev.Body.(type) {
+			case events.SiteJoined:
+				if o.members[b.Name] == nil {
+					o.members[b.Name] = &membership{}
+				}
+			case events.SiteLeft:
+				if m := o.members[b.Name]; m != nil && !m.left {
+					*m = membership{true, later(b.CutOff, need[b.Name])}
+				}
 			}
 		}
 	}
