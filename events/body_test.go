@@ -132,3 +132,24 @@ func TestEncodeBodyRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Each type that this version knows has a level, and Level is the highest.
+func TestLevels(t *testing.T) {
+	highest := 0
+	for _, typ := range events.Types() {
+		l := events.LevelOf(typ)
+		if l < 1 || l > events.Level {
+			t.Errorf("%s is of level %d, not of 1 to %d", typ, l, events.Level)
+		}
+		highest = max(highest, l)
+	}
+	if highest != events.Level {
+		t.Errorf("the highest level is %d, Level says %d", highest, events.Level)
+	}
+	if l := events.LevelOf("version.praised"); l <= events.Level {
+		t.Errorf("an unknown type is of level %d", l)
+	}
+	if d := newWorld(t).directory(); d.Level != 1 {
+		t.Errorf("a new registry is at level %d", d.Level)
+	}
+}

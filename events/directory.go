@@ -17,7 +17,7 @@ import (
 type Directory struct {
 	Registry Digest   // the registry's id
 	Homes    []Tenure // of the registry itself, first to last
-	Level    int      // of event types that all members understand; at least 1
+	Level    int      // of event types that all members understand, at least 1; see LevelOf
 	Recovery PublicKey
 
 	// homesNeed are the last entries of each site that Homes rest on: no cut-off

@@ -40,35 +40,60 @@ type Event struct {
 // Types returns the event types that this version of the code knows, sorted.
 func Types() []Type { return slices.Sorted(maps.Keys(bodies)) }
 
-var bodies = map[Type]func(json.RawMessage) (Body, error){
-	RepoCreated{}.Type():       decode[RepoCreated],
-	RepoChanged{}.Type():       decode[RepoChanged],
-	RepoDeleted{}.Type():       decode[RepoDeleted],
-	RepoRestored{}.Type():      decode[RepoRestored],
-	VersionPublished{}.Type():  decode[VersionPublished],
-	VersionHidden{}.Type():     decode[VersionHidden],
-	VersionFilled{}.Type():     decode[VersionFilled],
-	VersionSeen{}.Type():       decode[VersionSeen],
-	VersionBlocked{}.Type():    decode[VersionBlocked],
-	VersionUnblocked{}.Type():  decode[VersionUnblocked],
-	VersionSettled{}.Type():    decode[VersionSettled],
-	UserCreated{}.Type():       decode[UserCreated],
-	UserChanged{}.Type():       decode[UserChanged],
-	UserDeleted{}.Type():       decode[UserDeleted],
-	GroupChanged{}.Type():      decode[GroupChanged],
-	GroupDeleted{}.Type():      decode[GroupDeleted],
-	PermissionChanged{}.Type(): decode[PermissionChanged],
-	PermissionDeleted{}.Type(): decode[PermissionDeleted],
-	TokenIssued{}.Type():       decode[TokenIssued],
-	TokenRevoked{}.Type():      decode[TokenRevoked],
-	SiteInvited{}.Type():       decode[SiteInvited],
-	SiteJoined{}.Type():        decode[SiteJoined],
-	SiteChanged{}.Type():       decode[SiteChanged],
-	SiteKey{}.Type():           decode[SiteKey],
-	SiteLeft{}.Type():          decode[SiteLeft],
-	FeatureRaised{}.Type():     decode[FeatureRaised],
-	HomeCeded{}.Type():         decode[HomeCeded],
-	HomeForced{}.Type():        decode[HomeForced],
+// Level is the highest level of event types that this version of the code knows.
+// A level is a set of event types that came together; each holds those below it.
+//
+// A site writes an event of a type only if LevelOf it is not above the Level of
+// its Directory, which the registry's home raises once all members know the types
+// of that level: else those who don't could apply the log no further. No entry
+// holds a type above its writer's Directory.Level, but for the reader that is no
+// reason to refuse it: what is not known here is kept and not applied, what is
+// known is applied, so that all sites hold the same logs.
+const Level = 1
+
+// LevelOf returns the level that an event type came with, or Level+1 for a type
+// that this version of the code doesn't know.
+func LevelOf(t Type) int {
+	if known, ok := bodies[t]; ok {
+		return known.level
+	}
+	return Level + 1
+}
+
+// bodies has of each event type the level that it came with, and how its data is
+// read.
+var bodies = map[Type]struct {
+	level  int
+	decode func(json.RawMessage) (Body, error)
+}{
+	RepoCreated{}.Type():       {1, decode[RepoCreated]},
+	RepoChanged{}.Type():       {1, decode[RepoChanged]},
+	RepoDeleted{}.Type():       {1, decode[RepoDeleted]},
+	RepoRestored{}.Type():      {1, decode[RepoRestored]},
+	VersionPublished{}.Type():  {1, decode[VersionPublished]},
+	VersionHidden{}.Type():     {1, decode[VersionHidden]},
+	VersionFilled{}.Type():     {1, decode[VersionFilled]},
+	VersionSeen{}.Type():       {1, decode[VersionSeen]},
+	VersionBlocked{}.Type():    {1, decode[VersionBlocked]},
+	VersionUnblocked{}.Type():  {1, decode[VersionUnblocked]},
+	VersionSettled{}.Type():    {1, decode[VersionSettled]},
+	UserCreated{}.Type():       {1, decode[UserCreated]},
+	UserChanged{}.Type():       {1, decode[UserChanged]},
+	UserDeleted{}.Type():       {1, decode[UserDeleted]},
+	GroupChanged{}.Type():      {1, decode[GroupChanged]},
+	GroupDeleted{}.Type():      {1, decode[GroupDeleted]},
+	PermissionChanged{}.Type(): {1, decode[PermissionChanged]},
+	PermissionDeleted{}.Type(): {1, decode[PermissionDeleted]},
+	TokenIssued{}.Type():       {1, decode[TokenIssued]},
+	TokenRevoked{}.Type():      {1, decode[TokenRevoked]},
+	SiteInvited{}.Type():       {1, decode[SiteInvited]},
+	SiteJoined{}.Type():        {1, decode[SiteJoined]},
+	SiteChanged{}.Type():       {1, decode[SiteChanged]},
+	SiteKey{}.Type():           {1, decode[SiteKey]},
+	SiteLeft{}.Type():          {1, decode[SiteLeft]},
+	FeatureRaised{}.Type():     {1, decode[FeatureRaised]},
+	HomeCeded{}.Type():         {1, decode[HomeCeded]},
+	HomeForced{}.Type():        {1, decode[HomeForced]},
 }
 
 // A fieldReader is a body that reads its own fields: what those do that come by
@@ -113,11 +138,11 @@ func readFields(data []byte, r fieldReader) error {
 // of the code doesn't know, or an error if a known type's data is not
 // well-formed.
 func decodeBody(t Type, data json.RawMessage) (Body, error) {
-	dec, ok := bodies[t]
+	known, ok := bodies[t]
 	if !ok {
 		return nil, nil
 	}
-	b, err := dec(data)
+	b, err := known.decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t, err)
 	}
