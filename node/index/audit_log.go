@@ -84,6 +84,9 @@ func (a *audit) checkEntry(at place, e, prev events.Entry) {
 	a.report.Events += len(e.Events)
 	_, other := a.ends[at.site]
 	a.ends[at.site] = e.Position
+	if h := a.heads[at.site].Position; !a.kept[at.site].isZero() && at.mark == h.Mark && e.Position.Hash != h.Hash {
+		a.report.add(Problem{Kind: BadHead, Site: at.site, Mark: at.mark, Detail: fmt.Sprintf("the head names hash %v, the entry has %v", h.Hash, e.Position.Hash)})
+	}
 	if e.Position.Site != at.site || e.Position.Mark != at.mark {
 		a.report.add(Problem{Kind: BadEntry, Site: at.site, Mark: at.mark,
 			Detail: fmt.Sprintf("the entry that stands here is %v", e.Position)})
@@ -98,5 +101,45 @@ func (a *audit) checkEntry(at place, e, prev events.Entry) {
 	}
 	if err := e.Follows(a.x.stamp.Registry, prev.Position, prev.Time); err != nil {
 		a.report.add(Problem{Kind: BadChain, Site: at.site, Mark: at.mark, Detail: err.Error()})
+	}
+}
+
+func (a *audit) readKept() error {
+	p := []byte{spaceKept}
+	return a.view.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+		s, err := events.ParseSite(string(it.Key()[1:]))
+		if err != nil {
+			a.report.add(Problem{Kind: BadHead, Detail: fmt.Sprintf("key %q: %v", it.Key(), err)})
+			return true, a.step()
+		}
+		t, err := decodeTail(s, it.Value())
+		if err != nil {
+			a.report.add(Problem{Kind: BadHead, Site: s, Detail: err.Error()})
+			return true, a.step()
+		}
+		if h := a.heads[s].Position; t.Position.Mark.Compare(h.Mark) <= 0 {
+			a.report.add(Problem{Kind: BadHead, Site: s, Mark: h.Mark, Detail: fmt.Sprintf("entries up to %v wait to be applied, though it is behind them", t.Position.Mark)})
+		}
+		a.kept[s] = t
+		return true, a.step()
+	})
+}
+
+// checkEnd checks that a site's log ends at its head or, if it has entries that
+// wait to be applied, at the last of them. The zero head is that of a log
+// without one.
+func (a *audit) checkEnd(s events.Site, head events.Position) {
+	end, kept := a.ends[s], a.kept[s]
+	switch {
+	case !kept.isZero():
+		if end != kept.Position {
+			a.report.add(Problem{Kind: BadHead, Site: s, Mark: kept.Position.Mark,
+				Detail: fmt.Sprintf("the last entry is %v with hash %v, but entries were kept up to hash %v", end.Mark, end.Hash, kept.Position.Hash)})
+		}
+	case head.Mark.IsZero():
+		a.report.add(Problem{Kind: BadHead, Site: s, Detail: "there are entries, but no head"})
+	case end != head:
+		a.report.add(Problem{Kind: BadHead, Site: s, Mark: head.Mark,
+			Detail: fmt.Sprintf("the last entry is %v with hash %v", end.Mark, end.Hash)})
 	}
 }

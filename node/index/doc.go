@@ -10,6 +10,7 @@
 //
 //	e <site> 00 <epoch 4> <seq 8>            raw entry
 //	p <site>                                 head: JSON, see Head
+//	k <site>                                 last entry that waits to be applied: JSON; see Txn.Keep
 //	h <site> 00 <seq 8>                      epoch 4, state hash after this entry
 //	c <record key> 01 <site>                 contribution of the site to the record
 //	b <digest 32> <size 8> <record key>      nothing: the record refers to the blob
@@ -31,6 +32,11 @@
 // loses a whole suffix of batches, never a part of one. A batch that was synced
 // is not lost. What a batch wrote can be read as soon as it is in memory, which
 // is before it is durable; who acknowledges waits for Commit.
+//
+// Entries that this version of the code can't apply are kept behind the head, so
+// that they can be passed on: they are in the log, but records and state hashes
+// say nothing of them until ApplyKept, after an upgrade, has moved the head over
+// them. An index without a k row of a log has no such entries of it.
 //
 // # Faults
 //

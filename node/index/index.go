@@ -52,6 +52,9 @@ var (
 	// ErrTwoWriters is the error of Commit if the log has got another entry since
 	// Begin: two of its writers run at once. Nothing of the commit is done.
 	ErrTwoWriters = errors.New("the log moved under its writer")
+	// ErrKept refuses to apply an entry to a log that has entries which could not
+	// be applied: they come first. See Txn.Keep and Index.ApplyKept.
+	ErrKept = errors.New("the log has entries that wait to be applied")
 )
 
 // Options change how an index is opened. The zero Options are right for a node.

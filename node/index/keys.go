@@ -15,6 +15,7 @@ import (
 const (
 	spaceEntry  = 'e'
 	spaceHead   = 'p'
+	spaceKept   = 'k'
 	spaceHash   = 'h'
 	spaceRecord = 'c'
 	spaceBlob   = 'b'

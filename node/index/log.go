@@ -25,6 +25,7 @@ type Head struct {
 type siteLog struct {
 	mu   sync.Mutex // held from the check of the head until the commit is done
 	head Head       // as committed; guarded by mu
+	kept tail       // as committed; guarded by mu
 }
 
 // wireHead is the stored form of a Head.
@@ -144,7 +145,12 @@ func (x *Index) lockLog(s events.Site) (*siteLog, error) {
 		if !found {
 			h.Position.Site = s
 		}
-		l = &siteLog{head: h}
+		kept, err := x.keptTail(s)
+		if err != nil {
+			x.mu.Unlock()
+			return nil, err
+		}
+		l = &siteLog{head: h, kept: kept}
 		x.logs[s] = l
 	}
 	x.mu.Unlock()

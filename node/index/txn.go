@@ -23,6 +23,8 @@ type Txn struct {
 	site  events.Site
 	base  Head // of the log, as Begin found it
 	head  Head // after the last Record
+	was   tail // of the entries that wait to be applied, as Begin found it
+	kept  tail // after the last Keep
 	rows  map[events.Key]*row
 	batch *pebble.Batch // blob references, entries, state hashes; rows come at Commit
 	// stored reads the site's own rows as they were when the Txn first looked at
@@ -56,6 +58,7 @@ func (x *Index) Begin(s events.Site) *Txn {
 		return t
 	}
 	t.base, t.head = l.head, l.head
+	t.was, t.kept = l.kept, l.kept
 	l.mu.Unlock()
 	t.batch = x.db.NewBatch()
 	return t
@@ -135,13 +138,18 @@ func (t *Txn) record(r row) Record {
 
 // Apply applies the next event of the entry that is being folded: events come in
 // the order they have in it. changed says whether its record's contribution is
-// another one now. It fails for an event of another site or out of order, and
-// with the error of events.Apply for a type that this version doesn't know.
+// another one now. It fails for an event of another site or out of order, with
+// ErrKept, and with the error of events.Apply for a type that this version
+// doesn't know.
 func (t *Txn) Apply(ev events.Event) (changed bool, err error) {
 	if t.err != nil {
 		return false, t.err
 	}
-	changed, err = t.apply(ev)
+	if t.kept.isZero() {
+		changed, err = t.apply(ev)
+	} else {
+		err = fmt.Errorf("%w, up to %v", ErrKept, t.kept.Position)
+	}
 	if err != nil {
 		t.err = fmt.Errorf("apply event %v: %w", ev.ID, err)
 	}
@@ -258,11 +266,7 @@ func (t *Txn) Record(e events.Entry) error {
 }
 
 func (t *Txn) recordEntry(e events.Entry) error {
-	prev := t.head.Position
-	if prev.Mark.IsZero() {
-		prev.Hash = e.Prev
-	}
-	if err := e.Follows(t.x.stamp.Registry, prev, t.head.Time); err != nil {
+	if err := t.follows(e, tail{t.head.Position, t.head.Time}); err != nil {
 		return err
 	}
 	if !slices.EqualFunc(e.Events, t.pending, sameEvent) {
@@ -277,6 +281,14 @@ func (t *Txn) recordEntry(e events.Entry) error {
 		err = errors.Join(err, t.batch.Delete(hashKey(t.site, m.Seq-t.x.history), nil))
 	}
 	return err
+}
+
+// follows reports why e can't be what comes right behind last in the log.
+func (t *Txn) follows(e events.Entry, last tail) error {
+	if last.isZero() {
+		last.Position.Hash = e.Prev
+	}
+	return e.Follows(t.x.stamp.Registry, last.Position, last.Time)
 }
 
 // sameEvent reports whether two events leave the same in a contribution.
@@ -342,7 +354,7 @@ func (t *Txn) commit(sync bool) error {
 		return err
 	}
 	defer l.mu.Unlock()
-	if l.head.Position != t.base.Position {
+	if l.head.Position != t.base.Position || l.kept.Position != t.was.Position {
 		return fmt.Errorf("%w: from %v to %v", ErrTwoWriters, t.base.Position, l.head.Position)
 	}
 	b := t.batch
@@ -350,7 +362,7 @@ func (t *Txn) commit(sync bool) error {
 	if err := t.x.write(b, sync); err != nil {
 		return err
 	}
-	l.head = t.head
+	l.head, l.kept = t.head, t.kept
 	// Only now: a reader that sees the new number must find the new rows.
 	for _, k := range changed {
 		t.x.generations.of(k).Add(1)
@@ -373,6 +385,11 @@ func (t *Txn) finish() ([]events.Key, error) {
 		}
 		if t.x.written != nil {
 			t.x.written.add(key)
+		}
+	}
+	if t.kept.Position != t.was.Position {
+		if err := t.kept.write(t.batch, t.site); err != nil {
+			return nil, err
 		}
 	}
 	if t.head.Position == t.base.Position {
