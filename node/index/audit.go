@@ -63,6 +63,7 @@ type Report struct {
 	Records       int // with at least one contribution
 	Contributions int
 	BlobRefs      int
+	SetAside      int       // entries that are in no log, see Index.SetAside
 	Problems      []Problem // the first MaxProblems
 	Unlisted      int       // further problems
 }
@@ -125,7 +126,10 @@ func (a *audit) run() error {
 	if err := a.checkHeads(); err != nil {
 		return err
 	}
-	return a.checkBlobRows(refs)
+	if err := a.checkBlobRows(refs); err != nil {
+		return err
+	}
+	return a.checkAside()
 }
 
 // step counts one row and reports whether to go on.
@@ -283,11 +287,7 @@ func (a *audit) names(k events.Key, b events.Blob) (found bool, err error) {
 		if err != nil {
 			return true, nil // reported already
 		}
-		for _, f := range facts {
-			for _, c := range blobsOf(f.Body) {
-				found = found || c == b
-			}
-		}
+		found = names(facts, b)
 		return !found, nil
 	})
 	return found, err

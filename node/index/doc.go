@@ -15,6 +15,7 @@
 //	c <record key> 01 <site>                 contribution of the site to the record
 //	b <digest 32> <size 8> <record key>      nothing: the record refers to the blob
 //	l <space> 00 <key>                       local state, in no log
+//	x <site> 00 <epoch 4> <seq 8> <hash 8>   raw entry that was set aside
 //	s                                        stamp: JSON, format, registry, apply version
 //
 // A contribution is one key, so folds of different logs never touch the same
@@ -37,6 +38,11 @@
 // that they can be passed on: they are in the log, but records and state hashes
 // say nothing of them until ApplyKept, after an upgrade, has moved the head over
 // them. An index without a k row of a log has no such entries of it.
+//
+// Rewind takes a log back to an entry, with all that it contributed behind it. It
+// is right since a contribution is a list that a fold only ever appends to, and
+// what it appends depends on nothing but the list: the fold of a log's start is
+// the start of each list. What is taken back is set aside as evidence.
 //
 // # Faults
 //

@@ -89,6 +89,11 @@ type Index struct {
 	written     *keyFilter
 	generations *generations
 
+	// refs is held for reading while a log's commit is written, and by Rewind from
+	// its look at the references of other logs to its own write. It is taken behind
+	// siteLog.mu.
+	refs sync.RWMutex
+
 	mu   sync.Mutex
 	logs map[events.Site]*siteLog // guarded by mu; made when first written to
 }

@@ -206,7 +206,7 @@ func TestKeptEntriesAreAppliedOnceTheyAreKnown(t *testing.T) {
 func TestManyKeptEntriesAreApplied(t *testing.T) {
 	w, x := newWriter(t, "a"), open(t)
 	big := bytes.Repeat([]byte("x"), events.MaxInline)
-	for i := range 40 {
+	for i := range 20 {
 		var bodies []events.Body
 		for k := range 4 {
 			b := fill(version("m.test/a", i), uint64(k))
@@ -216,7 +216,7 @@ func TestManyKeptEntriesAreApplied(t *testing.T) {
 		}
 		keep(t, x, older(w.add(bodies...)))
 	}
-	if n, err := x.ApplyKept(w.site); n != 40 || err != nil {
+	if n, err := x.ApplyKept(w.site); n != 20 || err != nil {
 		t.Errorf("applied %d, %v", n, err)
 	}
 	fresh := open(t)

@@ -21,6 +21,7 @@ const (
 	spaceBlob   = 'b'
 	spaceLocal  = 'l'
 	spaceStamp  = 's'
+	spaceAside  = 'x'
 )
 
 const (

@@ -157,3 +157,10 @@ func (x *Index) lockLog(s events.Site) (*siteLog, error) {
 	l.mu.Lock()
 	return l, nil
 }
+
+// writeLog writes a batch of a log, never beside a Rewind of another.
+func (x *Index) writeLog(b *pebble.Batch, sync bool) error {
+	x.refs.RLock()
+	defer x.refs.RUnlock()
+	return x.write(b, sync)
+}

@@ -23,8 +23,10 @@ type writer struct {
 	site events.Site
 	key  ed25519.PrivateKey
 	last events.Position
-	time time.Time
-	log  []events.Entry
+	// epoch of the entries that follow, if it is not that of the last one
+	epoch uint32
+	time  time.Time
+	log   []events.Entry
 }
 
 func site(tb testing.TB, name string) events.Site {
@@ -52,7 +54,7 @@ func (w *writer) draft(bodies ...events.Body) events.Entry {
 	w.tb.Helper()
 	m := w.last.Mark
 	d := events.Draft{
-		Registry: registry, Site: w.site, Mark: events.Mark{Epoch: max(m.Epoch, 1), Seq: m.Seq + 1},
+		Registry: registry, Site: w.site, Mark: events.Mark{Epoch: max(m.Epoch, w.epoch, 1), Seq: m.Seq + 1},
 		Time: w.time.Add(time.Second), Prev: w.last.Hash, Bodies: bodies,
 	}
 	e, err := d.Seal(w.key)

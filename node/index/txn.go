@@ -359,7 +359,7 @@ func (t *Txn) commit(sync bool) error {
 	}
 	b := t.batch
 	t.batch = nil // write closes it
-	if err := t.x.write(b, sync); err != nil {
+	if err := t.x.writeLog(b, sync); err != nil {
 		return err
 	}
 	l.head, l.kept = t.head, t.kept
