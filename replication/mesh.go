@@ -17,8 +17,8 @@
 // NATS is a server of the mesh's own, without JetStream, system account or
 // listener. A connection of a current member is piped into it. To the server it
 // shows as its token a secret that both ends derive from this very TLS session
-// (RFC 8446, section 7.5), which is good for one login; so a NATS user is bound to
-// a TLS session and a token is worth nothing elsewhere.
+// (RFC 8446, section 7.5). It is good for one login over that session, so a NATS
+// user is bound to a TLS session and a token is worth nothing elsewhere.
 //
 // # Subjects
 //
@@ -56,12 +56,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"registry-node/events"
 )
 
 const (
-	// MaxMessage is the largest request, answer or notice in bytes.
-	MaxMessage = 8 << 20
+	// MaxMessage is the largest request, answer or notice in bytes: what NATS
+	// takes at most, less its headers.
+	MaxMessage = 8<<20 - maxHeader
 
 	dialTimeout  = 2 * time.Second // to connect and shake hands
 	helloTimeout = 2 * time.Second // from there to a connection in use
@@ -105,8 +108,8 @@ type MeshConfig struct {
 	// are refused at once.
 	Services map[string]Handler
 	// Notices take one-way messages, by name. Those of one peer come one after the
-	// other, in order while the connection stays the same; what comes while 1024
-	// wait is dropped. They must not block for long.
+	// other and in order. What comes late, over a connection that has been given up,
+	// is dropped, and so is what comes while 1024 wait. They must not block for long.
 	Notices map[string]func(from events.Site, msg []byte)
 	// HTTP answers HTTPS on the listener, also to who is no member, see PeerOf.
 	// Nil: 404.
@@ -125,6 +128,7 @@ type Mesh struct {
 	mine atomic.Pointer[link] // to hub; nil while there is none
 
 	pins pins
+	born int64 // when it was opened, in nanoseconds: tells notices of one run from those of another
 
 	// life ends when Close begins. Everything that runs is in running.
 	life    context.Context
@@ -166,7 +170,7 @@ func OpenMesh(ctx context.Context, cfg MeshConfig) (*Mesh, error) {
 	if cfg.HTTP == nil {
 		cfg.HTTP = http.NotFoundHandler()
 	}
-	m := &Mesh{cfg: cfg, log: cfg.Logger, members: make(map[events.Site]*member)}
+	m := &Mesh{cfg: cfg, log: cfg.Logger, members: make(map[events.Site]*member), born: time.Now().UnixNano()}
 	m.pins.siteOf = m.siteOf
 	m.life, m.stop = context.WithCancel(context.Background())
 	if err := m.open(ctx); err != nil {
@@ -326,7 +330,7 @@ func (m *Mesh) beat() {
 		m.mu.Lock()
 		for _, p := range m.members {
 			for r := range p.routes() {
-				r.notify(nameBeat, nil)
+				r.link.offer(&nats.Msg{Subject: r.prefix + nameBeat})
 			}
 		}
 		m.mu.Unlock()

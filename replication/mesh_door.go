@@ -1,8 +1,11 @@
 package replication
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -171,11 +174,10 @@ func (d *door) runSession(tc *tls.Conn, w *wire, site events.Site, cert events.D
 	d.mu.Lock()
 	d.sessions[token] = s
 	d.mu.Unlock()
-	d.m.hub.allow(token, site)
 	w.limit(silence)
 
 	if hc, err := d.m.hub.srv.InProcessConn(); err == nil {
-		pipe(tc, w, hc)
+		d.pipe(tc, hc, s)
 	}
 
 	d.m.hub.forbid(token)
@@ -187,18 +189,49 @@ func (d *door) runSession(tc *tls.Conn, w *wire, site events.Site, cert events.D
 	}
 }
 
-// pipe copies in both directions until one ends, closes both and returns when
-// nothing is copied any more.
-func pipe(tc *tls.Conn, w *wire, hc net.Conn) {
+// pipe copies in both directions between s and the hub until one ends, closes
+// both and returns when nothing is copied any more.
+func (d *door) pipe(tc *tls.Conn, hc net.Conn, s *session) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		defer hc.Close()
+		if err := d.login(tc, hc, s); err != nil {
+			d.m.log.Warn("login of a peer refused", "peer", s.site, "error", err)
+			return
+		}
 		_, _ = io.Copy(hc, tc)
-		_ = hc.Close()
 	})
 	_, _ = io.Copy(tc, hc)
-	_ = w.Close()
+	_ = s.wire.Close()
 	_ = hc.Close()
 	wg.Wait()
+}
+
+// login passes on what the member says first, if that is a login with the token
+// of this very connection. The token is good at the hub only from here to there,
+// so no other connection can log in with it, not even another member's to which
+// it was given.
+func (d *door) login(tc io.Reader, hc io.Writer, s *session) error {
+	r := bufio.NewReader(tc)
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	var opts struct {
+		Token string `json:"auth_token"`
+	}
+	args, found := bytes.CutPrefix(line, []byte("CONNECT "))
+	if err := json.Unmarshal(args, &opts); !found || err != nil || opts.Token != s.token {
+		return errors.New("it is not by the token of its connection")
+	}
+	line = bytes.Clone(line)
+	rest, err := r.Peek(r.Buffered())
+	if err != nil {
+		return err
+	}
+	d.m.hub.allow(s.token, s.site)
+	_, err = hc.Write(append(line, rest...))
+	return err
 }
 
 // greet has p use the connection with this token, if p made it.

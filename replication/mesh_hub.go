@@ -47,7 +47,7 @@ func startHub(self events.Site, log *slog.Logger) (*hub, error) {
 		DontListen:      true,
 		NoSigs:          true,
 		NoSystemAccount: true,
-		MaxPayload:      MaxMessage + maxHeader,
+		MaxPayload:      MaxMessage + maxHeader, // headers count
 		MaxPending:      maxPending,
 		MaxSubs:         1 << 14, // this site's own: a few of each member
 		MaxControlLine:  1 << 10,

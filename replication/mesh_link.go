@@ -16,8 +16,9 @@ import (
 
 // The headers of messages between sites.
 const (
-	headerKind = "Rn-Kind" // of an answer: kindInterim, kindError, or none: the answer itself
-	headerWait = "Rn-Wait" // how many milliseconds the asker waits at most
+	headerKind    = "Rn-Kind"    // of an answer: kindInterim, kindError, or none: the answer itself
+	headerWait    = "Rn-Wait"    // how many milliseconds the asker waits at most
+	headerOrdinal = "Rn-Ordinal" // of a notice
 
 	kindInterim = "interim"
 	kindError   = "error"

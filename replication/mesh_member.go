@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nats-io/nats.go"
-
 	"registry-node/events"
 )
 
@@ -38,6 +36,10 @@ type member struct {
 	kick chan struct{} // holds one token at most; see wake
 
 	noticing sync.Mutex // held while a notice of this member is taken
+	noticed  ordinal    // guarded by noticing; of the last
+
+	telling sync.Mutex // held while a notice is numbered and sent
+	told    uint64     // guarded by telling; notices so far
 
 	mu      sync.Mutex // guards the following
 	dialled *link      // nil unless in use
@@ -77,10 +79,6 @@ type route struct {
 	prefix  string // of subjects
 	broken  <-chan struct{}
 	suspect *atomic.Bool
-}
-
-func (r route) notify(name string, msg []byte) bool {
-	return r.link.offer(&nats.Msg{Subject: r.prefix + name, Data: msg})
 }
 
 // routes yields the ways to p that are up, the one to take first first: the

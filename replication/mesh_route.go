@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
 
 	"registry-node/events"
 )
@@ -56,9 +60,12 @@ func (m *Mesh) request(ctx context.Context, to events.Site, service string, req 
 	return nil, err
 }
 
-// Send sends a notice to the site to, if that is connected and its link is not
-// busy. No error does not mean that it arrived; the errors are ErrNotConnected and
-// ErrMeshClosed.
+// errBusy: more is waiting to be sent than a notice is worth waiting for.
+var errBusy = errors.New("the connection is busy")
+
+// Send sends a notice to the site to, if that is connected and the connection is
+// not busy. No error does not mean that it arrived. The error is ErrNotConnected,
+// ErrMeshClosed, or says that the notice is too large or the connection busy.
 func (m *Mesh) Send(to events.Site, notice string, msg []byte) error {
 	if len(msg) > MaxMessage {
 		return fmt.Errorf("notice %s: %d bytes are more than %d", notice, len(msg), MaxMessage)
@@ -66,15 +73,53 @@ func (m *Mesh) Send(to events.Site, notice string, msg []byte) error {
 	if m.life.Err() != nil {
 		return ErrMeshClosed
 	}
+	err := ErrNotConnected
 	if p := m.member(to); p != nil {
-		for r := range p.routes() {
-			if r.notify(notice, msg) {
-				return nil
-			}
-		}
+		err = p.tell(notice, msg)
 	}
-	return fmt.Errorf("notice %s to site %v: %w", notice, to, ErrNotConnected)
+	if err != nil {
+		return fmt.Errorf("notice %s to site %v: %w", notice, to, err)
+	}
+	return nil
 }
+
+// tell sends a notice over the first route, with the next number.
+func (p *member) tell(notice string, msg []byte) error {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	for r := range p.routes() {
+		p.told++
+		number := ordinal{p.m.born, p.told}
+		header := nats.Header{headerOrdinal: {number.String()}}
+		if !r.link.offer(&nats.Msg{Subject: r.prefix + notice, Data: msg, Header: header}) {
+			return errBusy
+		}
+		return nil
+	}
+	return ErrNotConnected
+}
+
+// An ordinal numbers the notices of one site to another, so that one that a
+// connection which was given up delivers late is known to be old.
+type ordinal struct {
+	run int64 // when the sender's mesh was opened, in nanoseconds
+	n   uint64
+}
+
+func (o ordinal) String() string { return fmt.Sprintf("%d/%d", o.run, o.n) }
+
+func parseOrdinal(s string) (ordinal, error) {
+	run, n, _ := strings.Cut(s, "/")
+	r, err := strconv.ParseInt(run, 10, 64)
+	if err != nil {
+		return ordinal{}, err
+	}
+	k, err := strconv.ParseUint(n, 10, 64)
+	return ordinal{r, k}, err
+}
+
+// follows reports whether a notice with number o is to be taken after p.
+func (o ordinal) follows(p ordinal) bool { return o.run != p.run || o.n > p.n }
 
 // Connected reports whether there is a route to the site to. A peer that has
 // become silent counts as connected for up to 5 s.

@@ -112,9 +112,12 @@ func (p *member) notice(name string, msg *nats.Msg) {
 	defer p.m.running.leave()
 	p.noticing.Lock()
 	defer p.noticing.Unlock()
-	if p.ctx.Err() == nil {
-		take(p.site, msg.Data)
+	number, err := parseOrdinal(msg.Header.Get(headerOrdinal))
+	if err != nil || !number.follows(p.noticed) || p.ctx.Err() != nil {
+		return
 	}
+	p.noticed = number
+	take(p.site, msg.Data)
 }
 
 func (p *member) request(l *link, name string, msg *nats.Msg) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/mod/module"
-
 	"registry-node/events"
 )
 
@@ -28,7 +26,7 @@ type LogAnswer struct {
 }
 
 // VersionRequest asks for what is known of one module version (service
-// "version").
+// "version"). Whether it can name one is for the index to know.
 type VersionRequest struct {
 	Repo    events.RepoID `json:"repo"`
 	Module  string        `json:"module"`
@@ -91,8 +89,10 @@ func (m VersionRequest) check() error {
 	if m.Repo.IsZero() {
 		return errors.New("names no repository")
 	}
-	return errors.Join(checkLen("module", len(m.Module), maxText), checkLen("version", len(m.Version), maxText),
-		events.CheckVersion(module.Version{Path: m.Module, Version: m.Version}))
+	if m.Module == "" || m.Version == "" {
+		return errors.New("names no module or no version")
+	}
+	return errors.Join(checkText("module", m.Module, maxText), checkText("version", m.Version, maxText))
 }
 
 func (m SumRequest) check() error {

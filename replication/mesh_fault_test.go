@@ -1,0 +1,255 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"registry-node/events"
+	"registry-node/replication"
+)
+
+// A wire of a test can be cut: then bytes vanish in both directions, and nobody
+// is told. Dialling takes until its context ends.
+type cutter struct {
+	mu  sync.Mutex
+	cut bool
+}
+
+func (c *cutter) set(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+}
+
+func (c *cutter) isCut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cut
+}
+
+func (c *cutter) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if c.isCut() {
+		t := time.NewTicker(5 * time.Millisecond)
+		defer t.Stop()
+		for c.isCut() {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-t.C:
+			}
+		}
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &cutConn{Conn: conn, c: c}, nil
+}
+
+// A cutConn, once it has lost bytes, stays dead, as TCP without the lost bytes
+// would.
+type cutConn struct {
+	net.Conn
+	c    *cutter
+	mu   sync.Mutex
+	dead bool
+}
+
+func (c *cutConn) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead = c.dead || c.c.isCut()
+	return c.dead
+}
+
+func (c *cutConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.lost() {
+			return n, err
+		}
+	}
+}
+
+func (c *cutConn) Write(b []byte) (int, error) {
+	if c.lost() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+func TestBlackholedPeer(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	cut := new(cutter)
+	ca, cb := w.config(t, "a"), w.config(t, "b")
+	ca.Dial, cb.Dial = cut.dial, cut.dial
+	a, b := w.open(t, ca), w.open(t, cb)
+	settle(t, a, b)
+	checkEcho(t, a, b)
+
+	cut.set(true)
+	begin := time.Now()
+	for _, size := range []int{10, replication.MaxMessage} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		start := time.Now()
+		_, err := a.Request(ctx, b.site, "echo", make([]byte, size), nil)
+		cancel()
+		if !errors.Is(err, replication.ErrNoAnswer) && !errors.Is(err, replication.ErrNotConnected) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("request of %d bytes: %v", size, err)
+		}
+		if took := time.Since(start); took > 800*time.Millisecond {
+			t.Errorf("request of %d bytes takes %s", size, took)
+		}
+	}
+	for _, s := range []*meshSite{a, b} {
+		other := map[*meshSite]*meshSite{a: b, b: a}[s]
+		waitFor(t, 5*time.Second-time.Since(begin), func() bool { return !s.Connected(other.site) }, "%v notices", s.site)
+	}
+	if err := a.Send(b.site, "announce", nil); !errors.Is(err, replication.ErrNotConnected) {
+		t.Errorf("Send = %v", err)
+	}
+	if _, err := a.Request(t.Context(), b.site, "echo", nil, nil); !errors.Is(err, replication.ErrNotConnected) {
+		t.Errorf("Request = %v", err)
+	}
+
+	cut.set(false)
+	begin = time.Now()
+	waitFor(t, 5*time.Second, func() bool { return a.Connected(b.site) && b.Connected(a.site) }, "both are back")
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("back after %s", took)
+	}
+	checkEcho(t, a, b)
+	checkEcho(t, b, a)
+}
+
+func TestOtherRouteIsTakenAfterSilence(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	cut := new(cutter)
+	ca := w.config(t, "a")
+	ca.Dial = cut.dial
+	a, b := w.open(t, ca), w.open(t, w.config(t, "b"))
+	settle(t, a, b)
+	// Both connections must be there: the one that b made, and a's.
+	waitFor(t, 5*time.Second, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
+	cut.set(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := a.Request(ctx, b.site, "echo", nil, nil); !errors.Is(err, replication.ErrNoAnswer) {
+		t.Fatalf("over the dead route: %v", err)
+	}
+	start := time.Now()
+	checkEcho(t, a, b)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("over the other: %s", took)
+	}
+}
+
+// A flood of connections that never shake hands keeps nobody out, and is gone
+// within seconds.
+func TestSlowHandshakes(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs several loopback addresses")
+	}
+	w := newWorld()
+	a := w.open(t, w.config(t, "a"))
+	ended := make(chan struct{})
+	const flood = 300
+	for range flood {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+		c, err := d.Dial("tcp", a.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		go func() {
+			_, _ = c.Read(make([]byte, 1))
+			ended <- struct{}{}
+		}()
+	}
+	for i := range flood - 128 { // those that were pushed out
+		select {
+		case <-ended:
+		case <-time.After(2 * time.Second):
+			t.Fatalf("%d connections of %d are closed", i, flood)
+		}
+	}
+	b := w.open(t, w.config(t, "b"))
+	settle(t, a, b)
+	checkEcho(t, b, a)
+	for range 128 {
+		select {
+		case <-ended:
+		case <-time.After(8 * time.Second):
+			t.Fatal("a connection without a handshake stays")
+		}
+	}
+}
+
+func TestCloseLeavesNothing(t *testing.T) {
+	count := func() (n int, stacks string) {
+		buf := make([]byte, 1<<20)
+		buf = buf[:runtime.Stack(buf, true)]
+		for s := range strings.SplitSeq(string(buf), "\n\n") {
+			if strings.Contains(s, "replication.(*") || strings.Contains(s, "nats") {
+				n++
+				stacks += s + "\n\n"
+			}
+		}
+		return n, stacks
+	}
+	before, _ := count()
+	w := newWorld()
+	ca := w.config(t, "a")
+	entered := make(chan struct{}, 10)
+	ca.Services["hang"] = func(ctx context.Context, _ events.Site, _ []byte, _ func([]byte) error) ([]byte, error) {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	a, b := w.open(t, ca), w.open(t, w.config(t, "b"))
+	settle(t, a, b)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := b.Request(t.Context(), a.site, "hang", nil, nil)
+		failed <- err
+	}()
+	<-entered
+	client, base, _ := b.HTTP(a.site)
+	if resp, err := client.Get(base + "/"); err != nil {
+		t.Fatal(err)
+	} else {
+		_ = resp.Body.Close()
+	}
+	start := time.Now()
+	if err := errors.Join(b.Close(), a.Close(), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("Close takes %s", took)
+	}
+	if err := <-failed; !errors.Is(err, replication.ErrMeshClosed) {
+		t.Errorf("request that was running: %v", err)
+	}
+	if _, err := b.Request(t.Context(), a.site, "echo", nil, nil); !errors.Is(err, replication.ErrMeshClosed) {
+		t.Errorf("request after Close: %v", err)
+	}
+	defer func() {
+		if t.Failed() {
+			_, stacks := count()
+			t.Log(stacks)
+		}
+	}()
+	waitFor(t, 5*time.Second, func() bool {
+		n, _ := count()
+		return n <= before
+	}, "goroutines end")
+}
