@@ -3,8 +3,10 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +151,48 @@ func TestOtherRouteIsTakenAfterSilence(t *testing.T) {
 	checkEcho(t, a, b)
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("over the other: %s", took)
+	}
+}
+
+// slow is a connection that sends a mebibyte per second.
+type slow struct{ net.Conn }
+
+func (c slow) Write(b []byte) (int, error) {
+	sent := 0
+	for part := range slices.Chunk(b, 8<<10) {
+		time.Sleep(time.Second / 128)
+		n, err := c.Conn.Write(part)
+		if sent += n; err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// A message that takes longer than the silence after which a connection counts as
+// dead does not end it, in whichever direction it goes.
+func TestSlowLinkIsNotDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	var said lockedBuffer
+	cb := w.config(t, "b")
+	cb.Listen = ""
+	cb.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	cb.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return slow{c}, err
+	}
+	cb.Services["large"] = func(context.Context, events.Site, []byte, func([]byte) error) ([]byte, error) {
+		return make([]byte, 6<<20), nil
+	}
+	a, b := w.open(t, w.config(t, "a")), w.open(t, cb)
+	settle(t, a, b)
+	got, err := a.Request(within(t, 30*time.Second), b.site, "large", nil, nil)
+	if err != nil || len(got) != 6<<20 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if strings.Contains(said.String(), "ended") {
+		t.Errorf("b says %s", said.String())
 	}
 }
 
