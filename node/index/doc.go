@@ -24,7 +24,9 @@
 // record key holds. What a blob row says stands in its key, so that two sites
 // that write the same row write the same bytes.
 //
-// State hashes are kept for the last HashHistory entries of each log.
+// State hashes are kept for the last HashHistory entries of each log. Where two
+// sites have different ones at one place, Sums, by ever longer prefixes of record
+// keys, leads to the rows that differ.
 //
 // # Writing
 //
