@@ -63,9 +63,13 @@ type Report struct {
 	Records       int // with at least one contribution
 	Contributions int
 	BlobRefs      int
-	SetAside      int       // entries that are in no log, see Index.SetAside
-	Problems      []Problem // the first MaxProblems
-	Unlisted      int       // further problems
+	SetAside      int // entries that are in no log, see Index.SetAside
+	// Starts is the hash that the first entry of each log is chained to, once the
+	// audit has ended. It is that of the entry which says that the site joined, for
+	// the first site the registry id: for the caller to check, who knows the members.
+	Starts   map[events.Site]events.Digest
+	Problems []Problem // the first MaxProblems
+	Unlisted int       // further problems
 }
 
 // OK reports whether no problem was found.
@@ -90,9 +94,10 @@ func (x *Index) Audit(ctx context.Context, keyOf func(events.Site, events.Mark) 
 	snap := x.db.NewSnapshot()
 	a := &audit{
 		ctx: ctx, x: x, view: view{x, snap}, keyOf: keyOf, progress: progress,
-		heads: map[events.Site]Head{}, kept: map[events.Site]tail{}, sums: map[events.Site]StateHash{}, ends: map[events.Site]events.Position{},
+		heads: map[events.Site]Head{}, kept: map[events.Site]tail{}, starts: map[events.Site]events.Digest{}, sums: map[events.Site]StateHash{}, ends: map[events.Site]events.Position{},
 	}
 	err := a.run()
+	a.report.Starts = a.starts
 	return a.report, errors.Join(err, snap.Close())
 }
 
@@ -109,6 +114,7 @@ type audit struct {
 	heads  map[events.Site]Head
 	kept   map[events.Site]tail            // of the logs that have entries which wait to be applied
 	ends   map[events.Site]events.Position // of the last entry of each log
+	starts map[events.Site]events.Digest   // what the first entry of each log is chained to
 	sums   map[events.Site]StateHash       // of the contributions of each site
 }
 

@@ -97,6 +97,7 @@ func (a *audit) checkEntry(at place, e, prev events.Entry) {
 	case other: // behind an entry that can't be decoded
 		return
 	default: // the first of its log; where it starts from is not known here
+		a.starts[at.site] = e.Prev
 		prev = events.Entry{Position: events.Position{Site: at.site, Hash: e.Prev}}
 	}
 	if err := e.Follows(a.x.stamp.Registry, prev.Position, prev.Time); err != nil {

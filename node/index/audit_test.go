@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -129,5 +130,16 @@ func TestAuditCanBeStopped(t *testing.T) {
 	cancel()
 	if _, err := x.Audit(ctx, keysOf(w), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want that it was cancelled", err)
+	}
+}
+
+func TestAuditSaysWhereLogsStart(t *testing.T) {
+	x, a, b := open(t), newWriter(t, "a"), newWriter(t, "b")
+	apply(t, x, a.add(seen("m.test/a", 1)), a.add(seen("m.test/a", 2)))
+	b.last.Hash = a.last.Hash // where it joined
+	apply(t, x, b.add(seen("m.test/b", 1)), b.add(seen("m.test/b", 2)))
+	want := map[events.Site]events.Digest{a.site: registry, b.site: a.last.Hash}
+	if r := checkAudit(t, x, a, b); !maps.Equal(r.Starts, want) {
+		t.Errorf("logs start from %v, want %v", r.Starts, want)
 	}
 }
