@@ -122,6 +122,7 @@ func TestEncodeBodyRefuses(t *testing.T) {
 		"ceded to nobody":          {events.HomeCeded{}, "no site"},
 		"tenure too far":           {events.HomeCeded{To: site("b"), Tenure: 255}, "tenure"},
 		"tenure before the first":  {events.HomeCeded{To: site("b"), Tenure: -1}, "tenure"},
+		"no base":                  {events.LogContinued{Site: site("a")}, "goes on from"},
 		"level":                    {events.FeatureRaised{}, "level"},
 	} {
 		t.Run(name, func(t *testing.T) {

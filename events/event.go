@@ -94,6 +94,7 @@ var bodies = map[Type]struct {
 	FeatureRaised{}.Type():     {1, decode[FeatureRaised]},
 	HomeCeded{}.Type():         {1, decode[HomeCeded]},
 	HomeForced{}.Type():        {1, decode[HomeForced]},
+	LogContinued{}.Type():      {1, decode[LogContinued]},
 }
 
 // A fieldReader is a body that reads its own fields: what those do that come by

@@ -177,6 +177,8 @@ func (h *history) step() {
 		h.append(registry, events.SiteLeft{Name: anyone, CutOff: h.mark(anyone)})
 	case n < 83:
 		h.append(registry, events.FeatureRaised{Level: 1 + h.rng.IntN(5)})
+	case n < 84:
+		h.append(anyone, events.LogContinued{Site: pick(h, h.sites), Base: events.Mark{Epoch: 1, Seq: 1}})
 	case n < 92:
 		h.move(o, repo, home, registry)
 	default:

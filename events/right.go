@@ -43,6 +43,11 @@ func (d *Directory) right(id EventID, b Body) error {
 	switch b := b.(type) {
 	case VersionBlocked, TokenRevoked: // any member
 		return nil
+	case LogContinued:
+		if id.Site != b.Site {
+			return fmt.Errorf("only site %s itself can say how its log goes on", b.Site)
+		}
+		return nil
 	case VersionSeen:
 		return d.known(b.Repo)
 	case VersionFilled:

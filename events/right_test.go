@@ -50,6 +50,7 @@ func TestRightOfEachType(t *testing.T) {
 		"feature.raised":     {events.FeatureRaised{Level: 2}, registry},
 		"home.ceded":         {events.HomeCeded{Repo: local, To: site("c")}, home},
 		"home.forced":        {events.HomeForced{Repo: local, At: mark("1/1"), To: site("c")}, registry},
+		"log.continued":      {events.LogContinued{Site: site("c"), Base: mark("1/1")}, "c"},
 	}
 	if got := slices.Sorted(maps.Keys(tests)); !slices.Equal(got, events.Types()) {
 		t.Fatalf("types %v, want %v", got, events.Types())

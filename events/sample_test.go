@@ -107,6 +107,7 @@ func samples() []events.Body {
 		events.FeatureRaised{Level: 2},
 		events.HomeCeded{Repo: repo, Tenure: 0, To: site("b"), After: mark("1/3"), Actor: "ann"},
 		forced,
+		events.LogContinued{Site: site("b"), Base: mark("1/30"), Actor: "ann"},
 	}
 }
 

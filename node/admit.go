@@ -220,8 +220,10 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 		if err := a.allowed(v.dir, r); err != nil {
 			return nil, err
 		}
-		if a.published && r.Home() != n.id.Site {
-			return nil, fail(ErrUnavailable, "site %s decides about repository %s, and this is site %s", r.Home(), r.Name, n.id.Site)
+		if a.published {
+			if err := n.isHomeOf(r); err != nil {
+				return nil, err
+			}
 		}
 		cs, err := v.txn.Get(events.KeyVersion(r.ID, a.mv))
 		if err != nil {
@@ -246,6 +248,14 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 		out.Time = at.Time
 	}
 	return out, nil
+}
+
+// isHomeOf reports why this site can't decide about the versions in r.
+func (n *Node) isHomeOf(r *events.Repo) error {
+	if r.Home() != n.id.Site {
+		return fail(ErrUnavailable, "site %s decides about repository %s, and this is site %s", r.Home(), r.Name, n.id.Site)
+	}
+	return n.hasTenuresBefore(r.Homes)
 }
 
 // allowed reports whether the repository may take the version.

@@ -29,10 +29,16 @@ type committer struct {
 	index  func() *index.Index
 	space  *space
 	logger *slog.Logger
-	// directory returns the current Directory; resolved is told of a new one
-	// before the answers go out.
+	// directory returns the current Directory; refresh makes it anew from the
+	// index before the answers go out.
 	directory func() *events.Directory
-	resolved  func(*events.Directory)
+	refresh   func() error
+	// origin returns what the first entry of the log is chained to.
+	origin func() (events.Digest, error)
+	// appended is told of each new head, which is durable in both copies.
+	appended func(index.Head)
+	// mayDate reports why no entry may be dated now.
+	mayDate func() error
 
 	in chan *proposal
 	// held are proposals that did not fit into the entry before. Owned by run.
@@ -47,6 +53,25 @@ type committer struct {
 	unsettled *events.Entry
 	// frozen is why nothing may be appended any more, until a restart.
 	frozen atomic.Pointer[string]
+	// onHold is why nothing may be appended for now, nil if it may.
+	onHold atomic.Pointer[string]
+}
+
+// hold lets no writes in until release.
+func (c *committer) hold(why string) { c.onHold.Store(&why) }
+
+func (c *committer) release() { c.onHold.Store(nil) }
+
+func (c *committer) waits() bool { return c.onHold.Load() != nil }
+
+// mayWrite reports why nothing may be appended, if so.
+func (c *committer) mayWrite() error {
+	for _, why := range []*string{c.frozen.Load(), c.onHold.Load()} {
+		if why != nil {
+			return fail(ErrUnavailable, "this node takes no writes: %s", *why)
+		}
+	}
+	return nil
 }
 
 // proposal asks for events. decide looks at what the site knows at the moment
@@ -189,11 +214,10 @@ func answer(batch []*proposal, outcomeOf func(*proposal) outcome) {
 // ready reports why nothing can be appended now. It settles an append that got
 // no answer first.
 func (c *committer) ready(ctx context.Context) error {
-	if why := c.frozen.Load(); why != nil {
-		return fail(ErrUnavailable, "this node takes no writes: %s", *why)
-	}
-	if err := c.space.check(); err != nil {
-		return err
+	for _, check := range []func() error{c.mayWrite, c.space.check, c.mayDate} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	if c.unsettled == nil {
 		return nil
@@ -216,9 +240,37 @@ func (c *committer) ready(ctx context.Context) error {
 	return nil
 }
 
+// newEpoch appends the first entry of a new epoch. The caller holds mu. What was
+// on hold stays so; what is frozen is refused.
+func (c *committer) newEpoch(ctx context.Context, actor string) (events.Position, error) {
+	if why := c.frozen.Load(); why != nil {
+		return events.Position{}, fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	}
+	if err := c.space.check(); err != nil {
+		return events.Position{}, err
+	}
+	txn := c.index().Begin(c.id.Site)
+	defer txn.Discard()
+	d := &draft{id: c.id, txn: txn, dir: c.directory(), time: entryTime(txn.Head().Time), newEpoch: true, errs: map[*proposal]error{}}
+	base := txn.Head().Position
+	if base.Mark.IsZero() {
+		return events.Position{}, fail(ErrUnavailable, "this site's log is empty; there is nothing to go on from")
+	}
+	body := events.LogContinued{Site: c.id.Site, Base: base.Mark, Actor: actor}
+	evs, size, err := d.events([]events.Body{body})
+	if err != nil {
+		return events.Position{}, err
+	}
+	if err := d.add(evs, []events.Body{body}, size); err != nil {
+		return events.Position{}, err
+	}
+	at, err := c.append(ctx, d)
+	return at.Position, err
+}
+
 // append makes the draft's entry durable in the log and applies it.
 func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
-	entry, err := d.seal(c.key)
+	entry, err := d.seal(c.key, c.origin)
 	if err != nil {
 		return receipt{}, fmt.Errorf("make an entry: %w", err)
 	}
@@ -242,13 +294,7 @@ func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
 // entry is in the log all the same: it is unsettled, and is applied when there
 // is space or, if the index failed for good, at the next start.
 func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
-	var dir *events.Directory
-	if changesDirectory {
-		var err error
-		if dir, err = resolveDirectory(c.id.Registry, txn.Prefix); err != nil {
-			return c.freeze("the index can't be read", err)
-		}
-	}
+	head := txn.Head()
 	err := txn.Commit(true)
 	if errors.Is(err, index.ErrFull) { // nothing of it is done, and Refill ends it
 		return noSpace(err)
@@ -256,9 +302,12 @@ func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
 	if err != nil {
 		return c.freeze("the index can't be written", err)
 	}
-	if dir != nil {
-		c.resolved(dir)
+	if changesDirectory {
+		if err := c.refresh(); err != nil {
+			return c.freeze("the index can't be read", err)
+		}
 	}
+	c.appended(head)
 	return nil
 }
 
@@ -290,6 +339,8 @@ type draft struct {
 	txn  *index.Txn
 	dir  *events.Directory // with what is drafted
 	time time.Time
+	// newEpoch says that the entry is the first of a new epoch.
+	newEpoch bool
 
 	bodies           []events.Body
 	size             int // bytes of the bodies' data
@@ -329,6 +380,9 @@ func (d *draft) take(batch []*proposal) int {
 func (d *draft) next(i int) events.EventID {
 	m := d.txn.Head().Position.Mark
 	m.Epoch = max(m.Epoch, 1)
+	if d.newEpoch {
+		m.Epoch++
+	}
 	m.Seq++
 	return events.EventID{Site: d.id.Site, Mark: m, Index: len(d.bodies) + i}
 }
@@ -373,10 +427,14 @@ func (d *draft) add(evs []events.Event, bodies []events.Body, size int) error {
 	return err
 }
 
-func (d *draft) seal(key ed25519.PrivateKey) (events.Entry, error) {
+// seal makes the entry. origin says what a log's first one is chained to.
+func (d *draft) seal(key ed25519.PrivateKey, origin func() (events.Digest, error)) (events.Entry, error) {
 	prev := d.txn.Head().Position.Hash
 	if d.txn.Head().Position.Mark.IsZero() {
-		prev = d.id.Registry // the first entry of the first site
+		var err error
+		if prev, err = origin(); err != nil {
+			return events.Entry{}, err
+		}
 	}
 	return events.Draft{
 		Registry: d.id.Registry, Site: d.id.Site, Mark: d.next(0).Mark,

@@ -19,6 +19,7 @@ import (
 type NewRepo struct {
 	Name     events.RepoName     `json:"name"`
 	Kind     events.RepoKind     `json:"kind"`
+	Home     events.Site         `json:"home,omitzero"` // decides about its versions; by default the site that is asked
 	Settings events.RepoSettings `json:"settings"`
 }
 
@@ -65,7 +66,7 @@ func Init(ctx context.Context, dir string, site events.Site, repos []NewRepo, op
 
 // checkFresh reports whether dir holds anything that Init didn't make.
 func checkFresh(dir string) error {
-	ours := map[string]bool{keysDir: true, siteFile: true, streamDir: true, indexDir: true, blobsDir: true, "lock": true, "lost+found": true}
+	ours := map[string]bool{keysDir: true, siteFile: true, streamDir: true, indexDir: true, blobsDir: true, peersFile: true, "lock": true, "lost+found": true}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,8 +28,18 @@ type Options struct {
 	// remote repository that points back at it is refused.
 	Self []string
 
+	// PeerListen is the host:port at which other sites reach this node; empty if
+	// they can't. Advertise is the host under which they know it; PeerListen's by
+	// default.
+	PeerListen, Advertise string
+	// PeerBandwidth bounds, in bytes per second, what blobs from other sites may
+	// take; 0 is no bound.
+	PeerBandwidth int64
+
 	// noMend is for tests that show what mending is for.
 	noMend bool
+	// dialPeer is for tests that put faults between sites.
+	dialPeer func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Node is one process of a site, open on its data directory.
@@ -46,10 +57,14 @@ type Node struct {
 	blobs *blobs
 	space *space
 
-	commits *committer
-	reads   *reads
-	fetches *fetches
+	commits   *committer
+	reads     *reads
+	fetches   *fetches
+	sites     *sites
+	bootstrap *bootstrap
+	vouchers  *vouchers
 
+	resolving  sync.Mutex // held while the Directory is made anew
 	rebuilding sync.Mutex // held by Rebuild
 }
 
@@ -57,6 +72,9 @@ type Node struct {
 type state struct {
 	dir     *events.Directory
 	remotes map[events.RepoID]*remote
+	// alone says that there never was another site: all content is this site's
+	// own.
+	alone bool
 }
 
 // life is what a Node owns for as long as it is open.
@@ -103,6 +121,11 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 		return nil, err
 	}
 	n.blobs = newBlobs(store, n.life)
+	n.sites = newSites(n)
+	n.vouchers = newVouchers()
+	if n.bootstrap, err = readBootstrap(dir); err != nil {
+		return nil, err
+	}
 	n.log, err = replication.Open(ctx, replication.Config{
 		Dir: filepath.Join(dir, streamDir), Site: id.Site, Logger: n.logger, MinFree: minReserve,
 	})
@@ -116,13 +139,19 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.fetches = newFetches(n.life)
 	n.commits = &committer{
 		id: id, key: key, log: n.log, index: n.index.Load, space: n.space, logger: n.logger,
-		directory: n.directory, resolved: n.setDirectory, in: make(chan *proposal),
+		directory: n.directory, refresh: n.refreshDirectory, in: make(chan *proposal),
+		origin:   func() (events.Digest, error) { return n.firstPrev(id.Site) },
+		appended: n.sites.durable, mayDate: n.sites.clockTrusted,
 	}
-	d, err := resolveDirectory(id.Registry, n.index.Load().Prefix)
-	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+	if err := n.applyKept(); err != nil {
+		return nil, err
 	}
-	n.setDirectory(d)
+	if err := n.refreshDirectory(); err != nil {
+		return nil, err
+	}
+	if err := n.sites.start(ctx); err != nil {
+		return nil, err
+	}
 	n.life.wg.Go(func() { n.commits.run(n.life.ctx) })
 	n.life.wg.Go(func() { n.watch(n.life.ctx) })
 	return n, nil
@@ -135,8 +164,11 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.life.cancel()
-	n.life.wg.Wait()
 	var errs []error
+	if n.sites != nil {
+		errs = append(errs, n.sites.close())
+	}
+	n.life.wg.Wait()
 	if st := n.state.Load(); st != nil {
 		for _, r := range st.remotes {
 			r.close()
@@ -161,6 +193,20 @@ func (n *Node) Site() events.Site { return n.id.Site }
 func (n *Node) Registry() events.Digest { return n.id.Registry }
 
 func (n *Node) directory() *events.Directory { return n.state.Load().dir }
+
+// refreshDirectory makes the Directory anew from what the index holds, and has
+// everybody see it. Whoever has changed a record of it calls this.
+func (n *Node) refreshDirectory() error {
+	n.resolving.Lock()
+	defer n.resolving.Unlock()
+	d, err := resolveDirectory(n.id.Registry, n.index.Load().Prefix)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	n.setDirectory(d)
+	n.sites.membersChanged()
+	return nil
+}
 
 // lockDir locks a data directory for this process.
 func lockDir(dir string) (*os.File, error) {

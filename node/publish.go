@@ -30,11 +30,17 @@ type Published struct {
 	// even if the same content is published again.
 	Position events.EventID `json:"position"`
 	Time     time.Time      `json:"time"` // of that event
-	Existed  bool           `json:"existed"`
-	H1       events.H1      `json:"h1"`
-	ModH1    events.H1      `json:"go_mod_h1"`
-	Digest   events.Digest  `json:"digest"` // of the zip
-	Size     int64          `json:"size"`   // of the zip, bytes
+	// At is the entry that a publisher waits for: of Position, or the one that
+	// was appended.
+	At      events.Position `json:"-"`
+	Existed bool            `json:"existed"`
+	// Pending says that the version is decided at its home, and that this node
+	// had not applied it in time: it will be readable here soon.
+	Pending bool          `json:"pending,omitempty"`
+	H1      events.H1     `json:"h1"`
+	ModH1   events.H1     `json:"go_mod_h1"`
+	Digest  events.Digest `json:"digest"` // of the zip
+	Size    int64         `json:"size"`   // of the zip, bytes
 }
 
 // Publish puts a version into a local repository. When it returns without an
@@ -70,15 +76,23 @@ func (n *Node) Publish(ctx context.Context, p Publication) (Published, error) {
 		return Published{}, storeFailed(err, what)
 	}
 	a.zip = stage
+	if home := r.Home(); home != n.id.Site {
+		return n.publishAway(ctx, home, a)
+	}
 	got, err := n.admit(ctx, a)
 	if err != nil {
 		return Published{}, err
 	}
+	return published(r, a.mv, got), nil
+}
+
+func published(r *events.Repo, mv module.Version, got admitted) Published {
 	return Published{
-		Repo: r.Name, Module: p.Version.Path, Version: p.Version.Version, Position: got.Event, Time: got.Time,
+		Repo: r.Name, Module: mv.Path, Version: mv.Version, Position: got.Event, Time: got.Time,
+		At:      events.Position{Site: got.Event.Site, Mark: got.Event.Mark},
 		Existed: got.Existed, H1: got.Content.ZipH1, ModH1: got.Content.ModH1,
 		Digest: got.Content.Zip.Digest, Size: got.Content.Zip.Size,
-	}, nil
+	}
 }
 
 // deployable returns the local repository that takes what is published to name.

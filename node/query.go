@@ -99,6 +99,9 @@ func highest(versions []string) string {
 
 // query resolves what is not a canonical version.
 func (r *Repository) query(ctx context.Context, path, query string) (Info, error) {
+	if r.behind != nil {
+		return Info{}, r.unsure(errAbsent)
+	}
 	if err := module.CheckPath(path); err != nil {
 		return Info{}, because(err, ErrNotFound, "%v", err)
 	}

@@ -40,9 +40,9 @@ const ViaHeader = upstream.ViaHeader
 func (n *Node) Via() string { return n.id.Registry.Hex()[:16] + "/" + n.id.Site.String() }
 
 // setDirectory makes d the Directory that everybody sees, with clients for its
-// remote repositories. Called by Open and then by the committer alone.
+// remote repositories. The caller holds resolving.
 func (n *Node) setDirectory(d *events.Directory) {
-	st := &state{dir: d, remotes: map[events.RepoID]*remote{}}
+	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, alone: len(d.Sites()) <= 1}
 	old := n.state.Load()
 	for _, r := range d.Repos() {
 		if r.Kind != events.Remote {

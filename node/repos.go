@@ -34,6 +34,7 @@ type RepoChange struct {
 	UseSumdb    []events.Pattern   `json:"no_sumdb_remove,omitempty"`
 	Members     *[]events.RepoName `json:"members,omitempty"` // replaces the list
 	Deploy      *events.RepoName   `json:"deploy,omitempty"`  // empty: none
+	Blobs       *[]events.BlobRule `json:"blobs,omitempty"`   // replaces the list
 }
 
 func (c RepoChange) apply(s events.RepoSettings) events.RepoSettings {
@@ -42,6 +43,7 @@ func (c RepoChange) apply(s events.RepoSettings) events.RepoSettings {
 	set(&s.Sumdb, c.Sumdb)
 	set(&s.Members, c.Members)
 	set(&s.Deploy, c.Deploy)
+	set(&s.Blobs, c.Blobs)
 	s.Owns = addRemove(s.Owns, c.Owns, c.Disowns)
 	s.NoSumdb = addRemove(s.NoSumdb, c.NoSumdb, c.UseSumdb)
 	return s
@@ -94,15 +96,29 @@ func (st *state) info(r *events.Repo) RepoInfo {
 	return i
 }
 
-// CreateRepo makes a repository. Errors: ErrExists, ErrInvalid, ErrNoSpace,
-// ErrUnavailable.
-func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, error) {
-	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+// CreateRepo makes a repository, whose home is this site if nr names none.
+// Errors: ErrExists, ErrInvalid, ErrNoSpace, ErrUnavailable.
+func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (info RepoInfo, err error) {
+	if nr.Home.IsZero() {
+		nr.Home = n.id.Site
+	}
+	if home, away := n.registryAway(); away {
+		return n.repoAway(ctx, home, opRepoCreate, nr.Name, actor, nr)
+	}
+	info, _, err = n.createRepo(ctx, nr, actor)
+	return info, err
+}
+
+func (n *Node) createRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, events.Position, error) {
+	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
 		if nr.Name.IsZero() || nr.Kind.IsZero() {
 			return nil, fail(ErrInvalid, "a repository needs a name and a kind")
+		}
+		if !v.dir.MemberNow(nr.Home) {
+			return nil, fail(ErrInvalid, "repository %s: there is no site called %q to be its home", nr.Name, nr.Home)
 		}
 		if old := v.dir.RepoNamed(nr.Name); old != nil {
 			if !old.Deleted {
@@ -119,12 +135,31 @@ func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (RepoIn
 		if err := n.checkSettings(v.dir, nr.Name, nr.Kind, nr.Settings); err != nil {
 			return nil, err
 		}
-		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: n.id.Site, Settings: nr.Settings, Actor: actor}}, nil
+		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: nr.Home, Settings: nr.Settings, Actor: actor}}, nil
 	})
 	if err != nil {
-		return RepoInfo{}, err
+		return RepoInfo{}, events.Position{}, err
 	}
-	return n.Repo(nr.Name)
+	info, err := n.Repo(nr.Name)
+	return info, at.Position, err
+}
+
+// registryAway returns the site that decides for the registry, and whether that
+// is another one.
+func (n *Node) registryAway() (home events.Site, away bool) {
+	home = n.directory().Home()
+	return home, home != n.id.Site && !home.IsZero()
+}
+
+// repoAway has the registry's home decide about a repository, and returns it as
+// this node sees it then.
+func (n *Node) repoAway(ctx context.Context, home events.Site, what string, name events.RepoName, actor string, body any) (RepoInfo, error) {
+	var theirs RepoInfo
+	f, err := n.sites.forward(ctx, home, what, actor, body, &theirs)
+	if err != nil || f.pending || what == opRepoDelete {
+		return theirs, err
+	}
+	return n.Repo(name)
 }
 
 func hasVersions(v view, r *events.Repo) (bool, error) {
@@ -136,8 +171,16 @@ func hasVersions(v view, r *events.Repo) (bool, error) {
 
 // ChangeRepo changes the settings of a repository. Errors: ErrNotFound,
 // ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, error) {
-	err := n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
+func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (info RepoInfo, err error) {
+	if home, away := n.registryAway(); away {
+		return n.repoAway(ctx, home, opRepoChange, name, actor, awayRepo{Name: name, Change: change})
+	}
+	info, _, err = n.changeRepo(ctx, name, change, actor)
+	return info, err
+}
+
+func (n *Node) changeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, events.Position, error) {
+	at, err := n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
 		s := change.apply(r.Settings)
 		if err := n.checkSettings(v.dir, name, r.Kind, s); err != nil {
 			return nil, err
@@ -145,15 +188,25 @@ func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change Repo
 		return events.RepoChanged{Repo: r.ID, Kind: r.Kind, Settings: s, Actor: actor}, nil
 	})
 	if err != nil {
-		return RepoInfo{}, err
+		return RepoInfo{}, at, err
 	}
-	return n.Repo(name)
+	info, err := n.Repo(name)
+	return info, at, err
 }
 
 // DeleteRepo hides a repository and all in it; nothing is erased. One that is a
 // member of a virtual repository is not deleted. Errors: ErrNotFound, ErrExists
 // (it is a member), ErrNoSpace, ErrUnavailable.
 func (n *Node) DeleteRepo(ctx context.Context, name events.RepoName, reason, actor string) error {
+	if home, away := n.registryAway(); away {
+		_, err := n.repoAway(ctx, home, opRepoDelete, name, actor, awayRepo{Name: name, Reason: reason})
+		return err
+	}
+	_, err := n.deleteRepo(ctx, name, reason, actor)
+	return err
+}
+
+func (n *Node) deleteRepo(ctx context.Context, name events.RepoName, reason, actor string) (events.Position, error) {
 	return n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
 		for _, other := range v.dir.Repos() {
 			if slices.Contains(other.Settings.Members, name) {
@@ -166,20 +219,29 @@ func (n *Node) DeleteRepo(ctx context.Context, name events.RepoName, reason, act
 
 // RestoreRepo takes a deletion back. Errors: ErrNotFound, ErrExists (it is not
 // deleted), ErrNoSpace, ErrUnavailable.
-func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, error) {
-	err := n.decideRepo(ctx, name, true, func(v view, r *events.Repo) (events.Body, error) {
+func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (info RepoInfo, err error) {
+	if home, away := n.registryAway(); away {
+		return n.repoAway(ctx, home, opRepoRestore, name, actor, awayRepo{Name: name})
+	}
+	info, _, err = n.restoreRepo(ctx, name, actor)
+	return info, err
+}
+
+func (n *Node) restoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, events.Position, error) {
+	at, err := n.decideRepo(ctx, name, true, func(v view, r *events.Repo) (events.Body, error) {
 		return events.RepoRestored{Repo: r.ID, Actor: actor}, nil
 	})
 	if err != nil {
-		return RepoInfo{}, err
+		return RepoInfo{}, at, err
 	}
-	return n.Repo(name)
+	info, err := n.Repo(name)
+	return info, at, err
 }
 
 // decideRepo proposes what decide says about a repository that exists, or, with
 // deleted, about one that was deleted.
-func (n *Node) decideRepo(ctx context.Context, name events.RepoName, deleted bool, decide func(view, *events.Repo) (events.Body, error)) error {
-	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+func (n *Node) decideRepo(ctx context.Context, name events.RepoName, deleted bool, decide func(view, *events.Repo) (events.Body, error)) (events.Position, error) {
+	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
@@ -196,14 +258,14 @@ func (n *Node) decideRepo(ctx context.Context, name events.RepoName, deleted boo
 		}
 		return []events.Body{b}, nil
 	})
-	return err
+	return at.Position, err
 }
 
 func (n *Node) isRegistryHome(d *events.Directory) error {
 	if home := d.Home(); home != n.id.Site {
 		return fail(ErrUnavailable, "site %s decides about repositories, and this is site %s", home, n.id.Site)
 	}
-	return nil
+	return n.hasTenuresBefore(d.Homes)
 }
 
 // checkSettings checks settings against each other and against the other

@@ -26,6 +26,10 @@ type Repository struct {
 	repo *events.Repo
 	// HeldOnly answers from what is held here and never asks an upstream.
 	HeldOnly bool
+	// behind is the entry that the request asks to be considered, and that this
+	// node lacks: what is not here may be elsewhere, so nothing is said not to be
+	// there. Nil if there is none.
+	behind *events.Position
 }
 
 // Info is the answer to .info and @latest.
@@ -44,21 +48,67 @@ type List struct {
 	Stale bool
 }
 
-// Zip is a module zip, open for reading. The caller closes File.
+// Zip is a module zip, open for reading: as a file, or, if its bytes are on
+// their way from another site, as a Stream. The caller closes it.
 type Zip struct {
 	blob.File
+	Stream *Stream // nil if File is set
 	Digest events.Digest
 	Time   time.Time // when the content was first recorded
 }
 
-// Repository returns the repository called name. It fails with ErrNotFound.
+// Close ends the reading.
+func (z Zip) Close() error {
+	if z.Stream != nil {
+		return z.Stream.Close()
+	}
+	return z.File.Close()
+}
+
+// Repository returns the repository called name. It fails with ErrNotFound, and
+// with ErrUnavailable while this node lacks what the registry's home decided.
 func (n *Node) Repository(name events.RepoName) (*Repository, error) {
 	st := n.state.Load()
 	r := st.dir.RepoNamed(name)
 	if r == nil || r.Deleted {
+		if home := st.dir.Home(); home.IsZero() || n.sites.lacks(home) {
+			return nil, fail(ErrUnavailable, "this node has not received all of the registry's log yet, and knows no repository called %q so far", name)
+		}
 		return nil, fail(ErrNotFound, "there is no repository called %q", name)
 	}
 	return &Repository{node: n, st: st, repo: r}, nil
+}
+
+// atLeastPatience is how long a request waits for this node to have applied what
+// it asks for.
+const atLeastPatience = 2 * time.Second
+
+// AtLeast waits briefly until this node has applied a site's log up to m. It
+// fails with ErrUnavailable if it hasn't by then.
+func (n *Node) AtLeast(ctx context.Context, site events.Site, m events.Mark) error {
+	ctx, cancel := context.WithTimeout(ctx, atLeastPatience)
+	defer cancel()
+	if n.sites.applied(ctx, site, m) != nil {
+		return fail(ErrUnavailable, "this node has not received %s/%v yet; try again in a moment", site, m)
+	}
+	return nil
+}
+
+// AtLeast says that the answer is to consider a site's log up to m, which this
+// node has not applied. An exact version that is not here is then asked for at
+// sites that are further, and what can't be known is ErrUnavailable, never
+// ErrNotFound.
+func (r *Repository) AtLeast(site events.Site, m events.Mark) {
+	r.behind = &events.Position{Site: site, Mark: m}
+}
+
+// unsure turns an absence into ErrUnavailable if the request asks for more than
+// this node has applied.
+func (r *Repository) unsure(err error) error {
+	if r.behind == nil || !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return because(opaque(err), ErrUnavailable, "this node has not received %v yet, and knows no such thing so far; try again in a moment", *r.behind)
 }
 
 // Kind returns what kind of repository it is.
@@ -84,7 +134,7 @@ func (r *Repository) sources(path string) ([]*Repository, error) {
 		if m == nil || m.Deleted || owner != nil && m.ID != owner.ID {
 			continue
 		}
-		members = append(members, &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly})
+		members = append(members, &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly, behind: r.behind})
 	}
 	if owner != nil && len(members) == 0 {
 		return nil, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
@@ -122,13 +172,13 @@ func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, er
 		}
 	}
 	if len(sources) == 1 && absent != errAbsent {
-		return none, absent
+		return none, r.unsure(absent)
 	}
 	in := r.repo.Name
 	if len(sources) == 1 {
 		in = sources[0].repo.Name
 	}
-	return none, because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, in)
+	return none, r.unsure(because(absent, ErrNotFound, "%s@%s: not found in repository %s", mv.Path, mv.Version, in))
 }
 
 // errAbsent says that a repository does not hold a version. Most reads of a
@@ -200,13 +250,56 @@ func (r *Repository) content(ctx context.Context, mv module.Version, want part) 
 	if err != nil {
 		return nil, err
 	}
-	if want.in(c) {
+	if !want.in(c) {
+		if c, err = r.missing(ctx, mv, want); err != nil {
+			return nil, err
+		}
+	}
+	if r.st.alone {
 		return c, nil
 	}
+	return c, r.vouchSums(ctx, mv, c)
+}
+
+// missing finds a part of a version that is not held here: with a site that is
+// further than this one, or upstream.
+func (r *Repository) missing(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+	c, err := r.elsewhere(ctx, mv, want)
+	if c != nil || err != nil {
+		return c, err
+	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
+		if r.repo.Kind == events.Local && r.node.sites.lacks(r.repo.Home()) {
+			return nil, fail(ErrUnavailable, "%s@%s is not in repository %s as far as this node knows, but it lacks what site %s has written since; try again in a moment",
+				mv.Path, mv.Version, r.repo.Name, r.repo.Home())
+		}
 		return nil, errAbsent
 	}
 	return r.fill(ctx, mv, want)
+}
+
+// elsewhere asks sites that are further than this one for a version. It returns
+// nil if there are none, or they don't know it either.
+func (r *Repository) elsewhere(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+	var log events.Site
+	if r.repo.Kind == events.Local {
+		log = r.repo.Home()
+	}
+	peers := r.node.sites.further(log)
+	if len(peers) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, atLeastPatience)
+	defer cancel()
+	v, err := r.node.sites.versionElsewhere(ctx, r.repo, mv, peers)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.readable(mv, v)
+	if err != nil || !want.in(c) {
+		return nil, err
+	}
+	return c, nil
 }
 
 // readable returns the content of a version that may be shown, nil if there is
@@ -229,23 +322,40 @@ func (r *Repository) readable(mv module.Version, v *events.Version) (*events.Hel
 }
 
 // openZip opens the first of the zip's blobs that is here and right. One that is
-// lost is fetched again by a remote repository.
+// not here is fetched from another site, and only if none has it from the
+// upstream of a remote repository, where the content must be the same.
 func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.HeldContent) (Zip, error) {
 	for _, b := range c.Zips {
 		f, ok, err := r.node.blobs.open(ctx, b)
 		if err != nil {
 			return Zip{}, fmt.Errorf("%s@%s: zip %v: %w", mv.Path, mv.Version, b.Digest, err)
 		}
-		if ok {
-			return Zip{File: f, Digest: b.Digest, Time: c.First.Time}, nil
+		if !ok {
+			continue
 		}
+		z := Zip{File: f, Digest: b.Digest, Time: c.First.Time}
+		if r.st.alone || c.First.Event.Site == r.node.id.Site && len(c.Zips) == 1 {
+			return z, nil
+		}
+		if err := r.vouchZip(ctx, mv, c, b, z); err != nil {
+			f.Close()
+			return Zip{}, err
+		}
+		return z, nil
+	}
+	z, cause := r.zipElsewhere(ctx, mv, c)
+	if cause == nil {
+		return z, nil
 	}
 	lost := func(cause error) error { // never an absence, whatever the upstream says now
 		return &Error{ErrUnavailable, fmt.Sprintf("%s@%s: its zip is lost or damaged at this node (%v) and is not served until it is healed",
 			mv.Path, mv.Version, c.Zip.Digest), opaque(cause)}
 	}
+	if isLie(cause) {
+		return Zip{}, because(cause, ErrForbidden, "%v", cause)
+	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
-		return Zip{}, lost(nil)
+		return Zip{}, lost(cause)
 	}
 	healed, err := r.fetchZip(ctx, mv)
 	if err != nil {
@@ -259,11 +369,33 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 	return Zip{File: f, Digest: last.Digest, Time: healed.First.Time}, nil
 }
 
+// zipElsewhere has another site send the zip, and returns it as it comes.
+func (r *Repository) zipElsewhere(ctx context.Context, mv module.Version, c *events.HeldContent) (Zip, error) {
+	s := r.node.sites
+	cause := errNotThere
+	for _, b := range c.Zips {
+		if len(s.holders(c.First.Event.Site, b.Digest)) == 0 {
+			continue
+		}
+		a := s.arrive(want{
+			Blob: b, Repo: r.repo.ID, Module: mv.Path, Version: mv.Version, ModH1: c.ModH1, ZipH1: c.ZipH1, from: c.First.Event.Site,
+		})
+		if cause = a.begins(ctx); cause == nil {
+			return Zip{File: blob.File{Size: b.Size}, Stream: a.read(ctx), Digest: b.Digest, Time: c.First.Time}, nil
+		}
+		a.leave()
+	}
+	return Zip{}, cause
+}
+
 // List returns the versions of a module: the union over all that may answer,
 // without pseudo-versions.
 func (r *Repository) List(ctx context.Context, path string) (List, error) {
 	if err := module.CheckPath(path); err != nil {
 		return List{}, because(err, ErrNotFound, "%v", err)
+	}
+	if r.behind != nil {
+		return List{}, r.unsure(errAbsent)
 	}
 	sources, err := r.sources(path)
 	if err != nil {

@@ -1,13 +1,7 @@
 package node
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"time"
-
 	"registry-node/events"
-	"registry-node/node/index"
 )
 
 // Status is how this node stands: what is measured, never a mood.
@@ -21,36 +15,6 @@ type Status struct {
 	TotalBytes  uint64        `json:"total_bytes"`
 	Repos       []RepoInfo    `json:"repositories"`
 	Replication Replication   `json:"replication"`
-}
-
-// Replication is how the sites stand to each other, as this site knows it.
-type Replication struct {
-	Site        events.Site  `json:"site"`
-	Agreement   string       `json:"agreement"` // equal, catching-up or different
-	LastEqualAt time.Time    `json:"last_equal_at"`
-	Sites       []SiteStatus `json:"sites"`
-}
-
-// SiteStatus is how one site stands.
-type SiteStatus struct {
-	Name         events.Site               `json:"name"`
-	Self         bool                      `json:"self"`
-	Connected    bool                      `json:"connected"`
-	Logs         map[events.Site]LogStatus `json:"logs"`
-	StateHash    string                    `json:"state_hash"` // over all its logs
-	LagEntries   uint64                    `json:"lag_entries"`
-	LagSeconds   float64                   `json:"lag_seconds"`
-	BlobsMissing int                       `json:"blobs_missing"`
-	BytesMissing int64                     `json:"bytes_missing"`
-	Conflicts    int                       `json:"conflicts"`
-	Reasons      []string                  `json:"reasons"`
-}
-
-// LogStatus is how far a site is in one log.
-type LogStatus struct {
-	Epoch     uint32          `json:"epoch"`
-	Seq       uint64          `json:"seq"`
-	StateHash index.StateHash `json:"state_hash"`
 }
 
 // Status returns how this node stands.
@@ -79,8 +43,8 @@ func (n *Node) Status() (Status, error) {
 
 // Ready reports why this node can't take writes, if so. It reads nonetheless.
 func (n *Node) Ready() error {
-	if why := n.commits.frozen.Load(); why != nil {
-		return fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	if err := n.commits.mayWrite(); err != nil {
+		return err
 	}
 	if err := n.blobs.store.Err(); err != nil {
 		return because(err, ErrUnavailable, "this node takes no writes: a sync to disk failed; restart it")
@@ -89,22 +53,4 @@ func (n *Node) Ready() error {
 		return because(err, ErrUnavailable, "this node takes no writes: its index failed; restart it")
 	}
 	return n.space.check()
-}
-
-// Replication returns how the sites stand. A registry of one site agrees with
-// itself.
-func (n *Node) Replication() (Replication, error) {
-	heads, err := n.index.Load().Heads()
-	if err != nil {
-		return Replication{}, fmt.Errorf("status: index: %w", err)
-	}
-	self := SiteStatus{Name: n.id.Site, Self: true, Connected: true, Logs: map[events.Site]LogStatus{}, Reasons: []string{}}
-	sum := sha256.New()
-	for _, h := range heads { // by site
-		m := h.Position.Mark
-		self.Logs[h.Position.Site] = LogStatus{m.Epoch, m.Seq, h.StateHash}
-		fmt.Fprintf(sum, "%v/%v %v\n", h.Position.Site, m, h.StateHash)
-	}
-	self.StateHash = hex.EncodeToString(sum.Sum(nil))
-	return Replication{Site: n.id.Site, Agreement: "equal", LastEqualAt: time.Now().UTC(), Sites: []SiteStatus{self}}, nil
 }

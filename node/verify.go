@@ -161,11 +161,9 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 	if err := n.adoptIndex(x, number); err != nil {
 		return index.Head{}, err
 	}
-	d, err := resolveDirectory(n.id.Registry, x.Prefix)
-	if err != nil {
+	if err := n.refreshDirectory(); err != nil {
 		return index.Head{}, err
 	}
-	n.setDirectory(d)
 	head, _, err := x.Head(n.id.Site)
 	return head, err
 }

@@ -1,0 +1,247 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"registry-node/events"
+	"registry-node/replication"
+)
+
+// What the home of a name decides, another site forwards to it (DESIGN 8,
+// "decide"): the home runs the very method that it would run for its own users,
+// and says at which position it stands. The asking site waits until it has
+// applied that position, so that who asked reads what was decided. A proposal
+// carries an id, so a repetition after a broken link is answered from memory,
+// or, if the home was started anew, by rules that make repeating it safe: the
+// same content is there already, the same name exists.
+
+const (
+	// decidePatience is how long the home may say nothing at all.
+	decidePatience = 10 * time.Second
+	// decideLimit is how long a decision with a large zip may take.
+	decideLimit = 10 * time.Minute
+	// readBack is how long an asking site waits until it has applied what was
+	// decided.
+	readBack = 5 * time.Second
+)
+
+// codes are the kinds of error by the names that they have between sites.
+var codes = map[string]error{
+	"not_found": ErrNotFound, "exists": ErrExists, "invalid": ErrInvalid, "unprocessable": ErrUnprocessable,
+	"too_large": ErrTooLarge, "forbidden": ErrForbidden, "upstream": ErrUpstream, "upstream_timeout": ErrUpstreamTimeout,
+	"unavailable": ErrUnavailable, "no_space": ErrNoSpace,
+}
+
+// forwarded is what came of a forwarded decision.
+type forwarded struct {
+	at events.Position // zero if nothing was appended
+	// pending says that this node had not applied it in time.
+	pending bool
+}
+
+// forward has site home decide about what, which body says, and reads its result
+// into out. The actor is one of this site.
+func (s *sites) forward(ctx context.Context, home events.Site, what, actor string, body, out any) (forwarded, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return forwarded{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, decideLimit)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	msg, err := replication.Encode(replication.DecideRequest{
+		ID: rand.Text(), Op: what, Actor: actor + "@" + s.node.id.Site.String(), Deadline: deadline, Body: raw,
+	})
+	if err != nil {
+		return forwarded{}, err
+	}
+	a, err := s.askHome(ctx, home, msg)
+	if err != nil {
+		return forwarded{}, err
+	}
+	if a.Code != "" {
+		kind := codes[a.Code]
+		if kind == nil {
+			kind = ErrUnavailable
+		}
+		return forwarded{}, fail(kind, "%s", a.Text)
+	}
+	if err := json.Unmarshal(a.Result, out); err != nil {
+		return forwarded{}, because(err, ErrUnavailable, "site %s gave an answer that can't be used; is it of another version?", home)
+	}
+	f := forwarded{at: a.Position}
+	if !a.Position.Mark.IsZero() {
+		wait, cancel := context.WithTimeout(ctx, readBack)
+		defer cancel()
+		f.pending = s.applied(wait, a.Position.Site, a.Position.Mark) != nil
+	}
+	return f, nil
+}
+
+// askHome sends a proposal, again if the link breaks, as long as the home lets
+// hear of it.
+func (s *sites) askHome(ctx context.Context, home events.Site, msg []byte) (replication.DecideAnswer, error) {
+	for try := 0; ; try++ {
+		raw, err := s.askPatiently(ctx, home, msg)
+		if err == nil {
+			a, err := replication.Decode[replication.DecideAnswer](raw)
+			if err != nil {
+				err = because(err, ErrUnavailable, "site %s gave an answer that can't be used: %v", home, err)
+			}
+			return a, err
+		}
+		if try == 2 || !errors.Is(err, replication.ErrNoAnswer) || ctx.Err() != nil {
+			return replication.DecideAnswer{}, because(err, ErrUnavailable, "site %s decides about this and can't be reached%s; nothing is lost by trying again later",
+				home, s.lastHeard(home))
+		}
+	}
+}
+
+// askPatiently waits for an answer as long as an interim one comes now and then.
+func (s *sites) askPatiently(ctx context.Context, home events.Site, msg []byte) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.AfterFunc(decidePatience, cancel)
+	defer timer.Stop()
+	return s.request(ctx, home, "decide", msg, func([]byte) { timer.Reset(decidePatience) })
+}
+
+// decide answers a proposal of another site.
+func (s *sites) decide(ctx context.Context, from events.Site, raw []byte, interim func([]byte) error) ([]byte, error) {
+	req, err := replication.Decode[replication.DecideRequest](raw)
+	if err != nil {
+		return nil, err
+	}
+	key := from.String() + " " + req.ID
+	if a, ok := s.decided.get(key); ok {
+		return replication.Encode(a)
+	}
+	a, err := s.deciding.do(ctx, key, func(ctx context.Context) (replication.DecideAnswer, error) {
+		ctx, cancel := context.WithDeadline(ctx, req.Deadline)
+		defer cancel()
+		a := s.decideNow(ctx, from, req, interim)
+		if a.Code != "unavailable" { // that may be otherwise in a moment
+			s.decided.put(key, a)
+		}
+		return a, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return replication.Encode(a)
+}
+
+func (s *sites) decideNow(ctx context.Context, from events.Site, req replication.DecideRequest, interim func([]byte) error) replication.DecideAnswer {
+	result, at, err := s.operate(ctx, from, req, interim)
+	if err == nil {
+		raw, err := json.Marshal(result)
+		if err == nil {
+			return replication.DecideAnswer{Position: at, Result: raw}
+		}
+		s.node.logger.Error("decision", "op", req.Op, "error", err)
+	}
+	var told *Error
+	if errors.As(err, &told) {
+		for code, kind := range codes {
+			if told.Kind == kind {
+				return replication.DecideAnswer{Code: code, Text: told.Text}
+			}
+		}
+	}
+	s.node.logger.Error("decision failed", "op", req.Op, "from", from, "error", err)
+	return replication.DecideAnswer{Code: "unavailable", Text: fmt.Sprintf("site %s could not decide; its log says why", s.node.id.Site)}
+}
+
+// operate runs what another site asks for.
+func (s *sites) operate(ctx context.Context, from events.Site, req replication.DecideRequest, interim func([]byte) error) (any, events.Position, error) {
+	n := s.node
+	switch req.Op {
+	case opPublish:
+		return run(req, func(b awayPublication) (Published, events.Position, error) {
+			return n.publishFor(ctx, from, b, req.Actor, interim)
+		})
+	case opRepoCreate:
+		return run(req, func(b NewRepo) (RepoInfo, events.Position, error) { return n.createRepo(ctx, b, req.Actor) })
+	case opRepoChange:
+		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) {
+			return n.changeRepo(ctx, b.Name, b.Change, req.Actor)
+		})
+	case opRepoDelete:
+		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) {
+			at, err := n.deleteRepo(ctx, b.Name, b.Reason, req.Actor)
+			return RepoInfo{}, at, err
+		})
+	case opRepoRestore:
+		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) { return n.restoreRepo(ctx, b.Name, req.Actor) })
+	case opUnblock:
+		return run(req, func(b awayVersion) (struct{}, events.Position, error) {
+			at, err := n.unblock(ctx, b.version(), req.Actor)
+			return struct{}{}, at, err
+		})
+	case opInvite:
+		return run(req, func(b awayInvitation) (struct{}, events.Position, error) {
+			at, err := n.invite(ctx, b, req.Actor)
+			return struct{}{}, at, err
+		})
+	case opJoin:
+		return run(req, func(b joinRequest) (struct{}, events.Position, error) {
+			at, err := n.acceptJoin(ctx, b)
+			return struct{}{}, at, err
+		})
+	case opSiteChange:
+		return run(req, func(b events.SiteChanged) (struct{}, events.Position, error) {
+			if b.Name != from {
+				return struct{}{}, events.Position{}, fail(ErrForbidden, "site %s can't change what is said of site %s", from, b.Name)
+			}
+			at, err := n.changeSite(ctx, b)
+			return struct{}{}, at, err
+		})
+	case opSiteLeft:
+		return run(req, func(b awayRemoval) (struct{}, events.Position, error) {
+			at, err := n.removeSite(ctx, b, req.Actor)
+			return struct{}{}, at, err
+		})
+	case opHomeMove:
+		return run(req, func(b awayMove) (HomeMove, events.Position, error) {
+			m, err := n.moveHome(ctx, b, req.Actor)
+			return m, m.At, err
+		})
+	}
+	return nil, events.Position{}, fail(ErrUnavailable, "site %s does not know the operation %q; upgrade it", n.id.Site, req.Op)
+}
+
+// The operations that sites forward.
+const (
+	opPublish     = "publish"
+	opRepoCreate  = "repo.create"
+	opRepoChange  = "repo.change"
+	opRepoDelete  = "repo.delete"
+	opRepoRestore = "repo.restore"
+	opUnblock     = "unblock"
+	opInvite      = "invite"
+	opJoin        = "join"
+	opSiteChange  = "site.change"
+	opSiteLeft    = "site.left"
+	opHomeMove    = "home.move"
+)
+
+// awayRepo names a repository and what to do with it.
+type awayRepo struct {
+	Name   events.RepoName `json:"name"`
+	Change RepoChange      `json:"change,omitzero"`
+	Reason string          `json:"reason,omitempty"`
+}
+
+// run decodes the body of a proposal and runs f on it.
+func run[B, R any](req replication.DecideRequest, f func(B) (R, events.Position, error)) (any, events.Position, error) {
+	var b B
+	if err := json.Unmarshal(req.Body, &b); err != nil {
+		return nil, events.Position{}, because(err, ErrInvalid, "proposal %s: %v", req.Op, err)
+	}
+	return f(b)
+}

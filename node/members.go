@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"registry-node/events"
+	"registry-node/replication"
+)
+
+// SiteInfo is what the registry says of a site.
+type SiteInfo struct {
+	Name      events.Site  `json:"name"`
+	State     string       `json:"state"` // invited, member or left
+	Self      bool         `json:"self"`
+	Home      bool         `json:"registry_home"`
+	Addresses []string     `json:"addresses"` // at which other sites reach it; none: it dials them
+	Expires   *time.Time   `json:"invitation_expires,omitempty"`
+	CutOff    *events.Mark `json:"cut_off,omitempty"` // of one that left: the last entry that counts
+}
+
+// Sites returns the sites that the registry knows, by name.
+func (n *Node) Sites() []SiteInfo {
+	d := n.directory()
+	list := []SiteInfo{}
+	for _, m := range d.Sites() {
+		list = append(list, n.siteInfo(d, m))
+	}
+	return list
+}
+
+func (n *Node) siteInfo(d *events.Directory, m events.Member) SiteInfo {
+	i := SiteInfo{Name: m.Name, State: "member", Self: m.Name == n.id.Site, Home: m.Name == d.Home(), Addresses: m.Addresses}
+	if i.Addresses == nil {
+		i.Addresses = []string{}
+	}
+	switch {
+	case m.Left:
+		cut, _ := d.CutOff(m.Name)
+		i.State, i.CutOff = "left", &cut
+	case len(m.Keys) == 0:
+		i.State, i.Expires = "invited", &m.Invited.Expires
+	}
+	return i
+}
+
+// awayRemoval is a site that another one wants to be removed, or itself to leave.
+type awayRemoval struct {
+	Name   events.Site `json:"name"`
+	Reason string      `json:"reason,omitempty"`
+	// Until is, if a site leaves by itself, the last entry that it wrote.
+	Until events.Mark `json:"until,omitzero"`
+}
+
+// RemoveSite ends the membership of another site: what it wrote up to now, as
+// far as the registry's home has it, stays; what follows counts nowhere. Its
+// name is burnt. Errors: ErrNotFound, ErrInvalid (it is home of something),
+// ErrNoSpace, ErrUnavailable.
+func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor string) (SiteInfo, error) {
+	if name == n.id.Site {
+		return SiteInfo{}, fail(ErrInvalid, "this is site %s; to end its own membership run: registry-node leave", name)
+	}
+	if err := n.endMembership(ctx, awayRemoval{Name: name, Reason: reason}, actor); err != nil {
+		return SiteInfo{}, err
+	}
+	d := n.directory()
+	m, _ := d.Site(name)
+	return n.siteInfo(d, m), nil
+}
+
+// Leave ends the membership of this node's own site. All that it wrote stays.
+// Errors: ErrInvalid (it is home of something), ErrNoSpace, ErrUnavailable.
+func (n *Node) Leave(ctx context.Context, actor string) error {
+	m, err := n.markOf(n.id.Site)
+	if err != nil {
+		return err
+	}
+	n.commits.hold(fmt.Sprintf("site %s is leaving the registry", n.id.Site))
+	err = n.endMembership(ctx, awayRemoval{Name: n.id.Site, Until: m, Reason: "it left"}, actor)
+	if err != nil {
+		n.commits.release()
+	}
+	return err
+}
+
+func (n *Node) endMembership(ctx context.Context, r awayRemoval, actor string) error {
+	if home, away := n.registryAway(); away {
+		_, err := n.sites.forward(ctx, home, opSiteLeft, actor, r, &struct{}{})
+		return err
+	}
+	_, err := n.removeSite(ctx, r, actor)
+	return err
+}
+
+// removeSite decides about the end of a membership at this site, the registry's
+// home.
+func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (events.Position, error) {
+	if !r.Until.IsZero() { // what it wrote before it asked is to stay
+		wait, cancel := context.WithTimeout(ctx, readBack)
+		defer cancel()
+		if err := n.sites.applied(wait, r.Name, r.Until); err != nil {
+			return events.Position{}, fail(ErrUnavailable, "site %s has not yet received all that site %s wrote (%v); try again", n.id.Site, r.Name, r.Until)
+		}
+	}
+	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		if err := n.isRegistryHome(v.dir); err != nil {
+			return nil, err
+		}
+		if !v.dir.MemberNow(r.Name) {
+			return nil, fail(ErrNotFound, "there is no site called %q that is a member", r.Name)
+		}
+		if v.dir.Home() == r.Name {
+			return nil, fail(ErrInvalid, "site %s is the registry's home; move that first: registry-node home move --registry --to SITE", r.Name)
+		}
+		for _, repo := range v.dir.Repos() {
+			if repo.Kind == events.Local && repo.Home() == r.Name {
+				return nil, fail(ErrInvalid, "site %s is home of repository %s; move that first: registry-node home move %s --to SITE (with --force if the site is gone)", r.Name, repo.Name, repo.Name)
+			}
+		}
+		h, _, err := n.index.Load().Head(r.Name)
+		if err != nil {
+			return nil, err
+		}
+		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: h.Position.Mark, Hash: h.Position.Hash, Reason: r.Reason, Actor: actor}}, nil
+	})
+	return at.Position, err
+}
+
+// changeSite records how a member is reached, at this site, the registry's home.
+func (n *Node) changeSite(ctx context.Context, b events.SiteChanged) (events.Position, error) {
+	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		if err := n.isRegistryHome(v.dir); err != nil {
+			return nil, err
+		}
+		m, _ := v.dir.Site(b.Name)
+		if !v.dir.MemberNow(b.Name) {
+			return nil, fail(ErrForbidden, "site %s is no member", b.Name)
+		}
+		if m.Certificate == b.Certificate && reflect.DeepEqual(m.Addresses, b.Addresses) {
+			return nil, nil
+		}
+		return []events.Body{b}, nil
+	})
+	return at.Position, err
+}
+
+// describe sees to it that the registry says how this site is reached, until ctx
+// ends or it does.
+func (s *sites) describe(ctx context.Context, cert tls.Certificate) {
+	n := s.node
+	for {
+		ch := s.moved.wait()
+		b := events.SiteChanged{Name: n.id.Site, Addresses: n.addresses(), Certificate: replication.CertificateDigest(cert)}
+		m, _ := n.directory().Site(n.id.Site)
+		if m.Certificate == b.Certificate && (reflect.DeepEqual(m.Addresses, b.Addresses) || len(m.Addresses)+len(b.Addresses) == 0) {
+			return
+		}
+		var err error
+		if home, away := n.registryAway(); away {
+			_, err = s.forward(ctx, home, opSiteChange, "node", b, &struct{}{})
+		} else {
+			_, err = n.changeSite(ctx, b)
+		}
+		if err != nil {
+			n.logger.Debug("the registry does not say yet how this site is reached", "error", err)
+			select {
+			case <-time.After(announceEvery):
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-ch:
+		case <-time.After(followEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// addresses returns how other sites reach this node.
+func (n *Node) addresses() []string {
+	addr := n.PeerAddr()
+	if addr == nil {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return nil
+	}
+	if n.opts.Advertise != "" {
+		host = n.opts.Advertise
+	} else if h, _, err := net.SplitHostPort(n.opts.PeerListen); err == nil && h != "" {
+		host = h
+	}
+	return []string{net.JoinHostPort(host, port)}
+}
+
+func (n *Node) knownPeers() []knownPeer {
+	d := n.directory()
+	var list []knownPeer
+	for _, m := range d.Sites() {
+		if d.MemberNow(m.Name) {
+			list = append(list, knownPeer{m.Name, m.Addresses, m.Certificate})
+		}
+	}
+	return list
+}
+
+const (
+	peerCertFile = "peer.crt"
+	peerKeyFile  = "peer.key"
+)
+
+// peerCertificate returns the certificate by which other sites know this one; it
+// makes it the first time. Its key is another than the one that signs the log.
+func peerCertificate(dir string, site events.Site) (tls.Certificate, error) {
+	certFile, keyFile := filepath.Join(dir, keysDir, peerCertFile), filepath.Join(dir, keysDir, peerKeyFile)
+	if _, err := os.Stat(certFile); os.IsNotExist(err) {
+		cert, key, err := replication.NewCertificate(site)
+		if err != nil {
+			return tls.Certificate{}, err
+		}
+		if err := WriteFile(keyFile, key, 0o600); err != nil {
+			return tls.Certificate{}, err
+		}
+		if err := WriteFile(certFile, cert, 0o600); err != nil { // last: what there is, is whole
+			return tls.Certificate{}, err
+		}
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return cert, fmt.Errorf("peer certificate: %w", err)
+	}
+	return cert, nil
+}
+
+func secretHash(secret []byte) events.Digest { return events.Digest(sha256.Sum256(secret)) }

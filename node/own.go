@@ -1,0 +1,305 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/index"
+	"registry-node/replication"
+)
+
+// A site whose disk was restored from an old backup, or whose log lost its tail
+// in both copies, must not write other entries into places that it has filled
+// before. So before it opens for writes it asks the other sites how far they
+// have seen its log, and takes back what it lacks (DESIGN 4.5).
+
+const (
+	// askPeers is how long a node waits at its start for the other sites. Who
+	// hasn't been heard by then is not waited for.
+	askPeers = 10 * time.Second
+	// unsureFile stands in the data directory of a site that may have lost
+	// entries: then one other site at least must answer before it writes.
+	unsureFile = "unsure"
+)
+
+// catchUpOwn takes back what other sites have of this site's log, and then lets
+// writes in.
+func (s *sites) catchUpOwn(ctx context.Context) {
+	n := s.node
+	deadline := time.Now().Add(askPeers)
+	for {
+		ch := s.changes.wait()
+		waiting, answered := s.unheard()
+		unsure := n.unsure()
+		if n.joining() {
+			waiting = max(waiting, 1) // its name and key must be known here
+		}
+		if waiting == 0 && (!unsure || answered > 0) || time.Now().After(deadline) && !n.joining() && (!unsure || answered > 0) {
+			if s.ownEnd() {
+				break
+			}
+		}
+		if unsure && answered == 0 {
+			s.troubles.raise("unsure", "this site may have lost entries of its log and takes no writes until another site says how far it has seen it; "+
+				"if none ever will, run: registry-node epoch new")
+		}
+		select {
+		case <-ch:
+		case <-time.After(announceEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+	if err := n.setUnsure(false); err != nil {
+		n.logger.Error("mark of a possible loss stays", "error", err)
+		return
+	}
+	s.troubles.clear("unsure")
+	n.commits.release()
+	s.changes.notify()
+}
+
+// joining reports whether this site has not learnt yet that it is a member.
+func (n *Node) joining() bool { return !n.directory().MemberNow(n.id.Site) }
+
+// unheard returns how many members have not been heard yet, and how many have.
+func (s *sites) unheard() (waiting, answered int) {
+	peers := s.peers()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range peers {
+		if h := s.heard[p.Site]; h != nil && time.Since(h.at) < silence {
+			answered++
+		} else {
+			waiting++
+		}
+	}
+	return waiting, answered
+}
+
+// ownEnd reports whether nobody who can be asked has more of this site's log than
+// is here, after taking back what somebody has.
+func (s *sites) ownEnd() bool {
+	own := s.node.id.Site
+	s.mu.Lock()
+	at := s.synced[own].Position.Mark
+	var from events.Site
+	var most replication.LogState
+	for site, h := range s.heard {
+		if l := h.logs[own]; l.Position.Mark.Compare(at) > 0 && l.Position.Mark.Compare(most.Position.Mark) > 0 {
+			from, most = site, l
+		}
+	}
+	s.mu.Unlock()
+	if from.IsZero() {
+		return true
+	}
+	if err := s.takeBack(from); err != nil {
+		s.node.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
+	}
+	return false
+}
+
+// ownIsFurther is called when a peer says that it has more of this site's log
+// than this site itself.
+func (s *sites) ownIsFurther(from events.Site, l replication.LogState) {
+	n := s.node
+	if n.commits.waits() {
+		return // catchUpOwn is at it
+	}
+	n.life.wg.Go(func() {
+		if err := s.takeBack(from); err != nil && n.life.ctx.Err() == nil {
+			n.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
+		}
+	})
+}
+
+// takeBack appends what a peer has of this site's log beyond its end. Every
+// entry must be signed with this site's key and continue the log.
+func (s *sites) takeBack(from events.Site) error {
+	n := s.node
+	n.commits.mu.Lock()
+	defer n.commits.mu.Unlock()
+	ctx, cancel := context.WithTimeout(n.life.ctx, time.Minute)
+	defer cancel()
+	for {
+		x := n.index.Load()
+		head, _, err := x.Head(n.id.Site)
+		if err != nil {
+			return err
+		}
+		raws, _, err := s.entriesFrom(ctx, from, n.id.Site, head.Position.Mark, maxPull)
+		if err != nil || len(raws) == 0 {
+			return err
+		}
+		taken, err := s.takeEntries(ctx, from, x, head, raws)
+		if taken > 0 {
+			n.logger.Warn("entries of the own log are taken back", "from", from, "entries", taken)
+			s.troubles.raise("taken back", fmt.Sprintf("this site had lost entries of its log and took them back from site %s; find out why they were lost", from))
+		}
+		if err != nil || taken < len(raws) {
+			return err
+		}
+	}
+}
+
+// takeEntries appends entries to both copies of the own log. The caller holds
+// commits.mu.
+func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Index, head index.Head, raws [][]byte) (taken int, err error) {
+	n := s.node
+	changes := false
+	for _, raw := range raws {
+		e, err := events.DecodeEntry(raw)
+		if err != nil {
+			return taken, err
+		}
+		if key := n.keyOf(n.id.Site, e.Position.Mark); e.Verify(key) != nil {
+			s.troubles.raise("claim "+from.String(), fmt.Sprintf("site %s says to hold more of this site's log, and does not show an entry that this site signed", from))
+			return taken, nil
+		}
+		prev := head.Position
+		if prev.Mark.IsZero() {
+			if prev.Hash, err = n.firstPrev(n.id.Site); err != nil {
+				return taken, err
+			}
+			prev.Site = n.id.Site
+		}
+		if err := e.Follows(n.id.Registry, prev, head.Time); err != nil {
+			s.ownForked(from, e.Position)
+			return taken, err
+		}
+		if err := n.log.Append(ctx, e.Position.Mark.Seq, raw); err != nil {
+			return taken, err
+		}
+		txn := x.Begin(n.id.Site)
+		if err := errors.Join(txn.Append(e), txn.Commit(true)); err != nil {
+			return taken, err
+		}
+		for _, ev := range e.Events {
+			changes = changes || events.InDirectory(ev.Body.Key(ev.ID).Kind())
+		}
+		if head, _, err = x.Head(n.id.Site); err != nil {
+			return taken, err
+		}
+		taken++
+	}
+	if changes {
+		if err := n.refreshDirectory(); err != nil {
+			return taken, err
+		}
+	}
+	s.durable(head)
+	return taken, nil
+}
+
+// ownForked stops this site's writes: it has written other entries than those
+// that another site holds of it.
+func (s *sites) ownForked(from events.Site, p events.Position) {
+	n := s.node
+	why := fmt.Sprintf("site %s holds another entry %v of this site's log than this node: this site lost entries and wrote new ones in their place. "+
+		"Nothing more is written until an operator decides; to go on with what the other sites hold, and set aside what they don't, run: registry-node epoch new",
+		from, p.Mark)
+	if s.troubles.raise("own fork", why) {
+		n.commits.hold("it has written two different histories of its log")
+		n.logger.Error("own log is forked", "from", from, "at", p.Mark)
+	}
+}
+
+// NewEpoch is an operator's word that what this site's log has lost is lost for
+// good: the log goes on in a new epoch. What other sites hold of it is taken
+// back before, and what stands here in places that they hold otherwise is set
+// aside. Errors: ErrUnavailable, ErrNoSpace.
+func (n *Node) NewEpoch(ctx context.Context, actor string) (events.Position, error) {
+	if n.joining() {
+		return events.Position{}, fail(ErrUnavailable, "site %s is no member of the registry, or does not know it yet", n.id.Site)
+	}
+	if err := n.sites.joinHistory(ctx); err != nil {
+		return events.Position{}, err
+	}
+	n.commits.mu.Lock()
+	pos, err := n.commits.newEpoch(ctx, actor)
+	n.commits.mu.Unlock()
+	if err != nil {
+		return pos, err
+	}
+	if err := n.setUnsure(false); err != nil {
+		return pos, err
+	}
+	n.sites.troubles.clear("own fork")
+	n.sites.troubles.clear("unsure")
+	n.commits.release()
+	return pos, nil
+}
+
+// joinHistory takes this site's log back to the last entry that the peer which
+// holds most of it holds alike, and takes the rest from there.
+func (s *sites) joinHistory(ctx context.Context) error {
+	n := s.node
+	own := n.id.Site
+	s.mu.Lock()
+	var from events.Site
+	var most events.Mark
+	for site, h := range s.heard {
+		if m := h.logs[own].Position.Mark; time.Since(h.at) < silence && m.Compare(most) > 0 {
+			from, most = site, m
+		}
+	}
+	s.mu.Unlock()
+	if from.IsZero() {
+		return nil // nobody holds any of it, or can be asked
+	}
+	n.commits.mu.Lock()
+	err := s.backToCommon(ctx, from, most)
+	n.commits.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.takeBack(from)
+}
+
+// backToCommon takes the log back to the last entry that the peer holds alike.
+// The caller holds commits.mu.
+func (s *sites) backToCommon(ctx context.Context, from events.Site, most events.Mark) error {
+	n := s.node
+	x := n.index.Load()
+	head, _, err := x.Head(n.id.Site)
+	if err != nil || head.Position.Mark.IsZero() {
+		return err
+	}
+	m := head.Position.Mark
+	if most.Compare(m) < 0 {
+		m = most
+	}
+	for ; m.Seq > 0; m.Seq-- {
+		raw, ok, err := x.Entry(n.id.Site, m)
+		if err != nil {
+			return err
+		}
+		theirs, _, err := s.entriesFrom(ctx, from, n.id.Site, events.Mark{Epoch: m.Epoch, Seq: m.Seq - 1}, 1)
+		if err != nil {
+			return err
+		}
+		if ok && len(theirs) > 0 && string(theirs[0]) == string(raw) {
+			break
+		}
+	}
+	if m.Seq == 0 {
+		return fail(ErrUnavailable, "site %s holds nothing of this site's log that is here, too", from)
+	}
+	if m == head.Position.Mark {
+		return nil
+	}
+	if raws, _, err := s.entriesFrom(ctx, from, n.id.Site, m, 1); err != nil || len(raws) == 0 {
+		return err // the peer merely has less
+	}
+	if _, err := x.Rewind(n.id.Site, m); err != nil {
+		return err
+	}
+	if err := n.log.Rewrite(ctx, n.entriesOf(x), nil); err != nil {
+		return err
+	}
+	return n.refreshDirectory()
+}

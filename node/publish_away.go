@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
+	"registry-node/node/blob"
+	"registry-node/replication"
+)
+
+// awayPublication is a version that another site wants published here, where its
+// zip is to be fetched from that site.
+type awayPublication struct {
+	Repo    events.RepoID `json:"repo"`
+	Module  string        `json:"module"`
+	Version string        `json:"version"`
+	Time    time.Time     `json:"time,omitzero"`
+	H1      events.H1     `json:"h1,omitzero"` // as the publisher computed it, or the asking site
+	Zip     events.Blob   `json:"zip"`
+}
+
+// publishAway has the home of a repository decide about a publication. The zip
+// is checked and made durable here first, so that the home can fetch it, and so
+// that the version is readable here once this node has applied the decision.
+func (n *Node) publishAway(ctx context.Context, home events.Site, a admission) (Published, error) {
+	c, err := n.verify(ctx, &a)
+	if err != nil {
+		return Published{}, err
+	}
+	if got, done, err := n.already(&a, c); done {
+		return published(a.repo, a.mv, got), err
+	}
+	n.blobs.admitting.RLock()
+	defer n.blobs.admitting.RUnlock()
+	zip := events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
+	if _, err := a.zip.Commit(zip.Digest); err != nil {
+		return Published{}, storeFailed(err, a.mv.Path+"@"+a.mv.Version)
+	}
+	var p Published
+	f, err := n.sites.forward(ctx, home, opPublish, a.actor, awayPublication{
+		Repo: a.repo.ID, Module: a.mv.Path, Version: a.mv.Version, Time: a.at, H1: c.ZipH1, Zip: zip,
+	}, &p)
+	if err != nil {
+		return Published{}, err
+	}
+	p.At, p.Pending = f.at, f.pending
+	return p, nil
+}
+
+// publishFor publishes at this site, the home, what another site asks for.
+func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublication, actor string, interim func([]byte) error) (Published, events.Position, error) {
+	none := events.Position{}
+	mv := module.Version{Path: b.Module, Version: b.Version}
+	r := n.directory().Repo(b.Repo)
+	if r == nil || r.Deleted {
+		return Published{}, none, fail(ErrNotFound, "the repository does not exist at its home, site %s", n.id.Site)
+	}
+	if err := n.isHomeOf(r); err != nil {
+		return Published{}, none, err
+	}
+	if err := events.CheckVersion(mv); err != nil {
+		return Published{}, none, because(err, ErrInvalid, "%v", err)
+	}
+	a := admission{repo: r, mv: mv, published: true, at: b.Time, actor: actor, wantH1: b.H1}
+	if err := a.allowed(n.directory(), r); err != nil {
+		return Published{}, none, err
+	}
+	if b.Zip.Size < 0 || b.Zip.Size > maxZip {
+		return Published{}, none, fail(ErrTooLarge, "%s@%s: larger than a module zip may be (%d MiB)", mv.Path, mv.Version, maxZip>>20)
+	}
+	if err := n.space.check(); err != nil {
+		return Published{}, none, err
+	}
+	stage, err := n.blobs.store.Stage(ctx, b.Zip.Size)
+	if err != nil {
+		return Published{}, none, storeFailed(err, "publish "+mv.String())
+	}
+	defer stage.Discard()
+	if err := n.sites.pullFrom(ctx, from, b.Zip, stage, interim); err != nil {
+		return Published{}, none, err
+	}
+	a.zip = stage
+	got, err := n.admit(ctx, a)
+	if err != nil {
+		return Published{}, none, err
+	}
+	p := published(r, mv, got)
+	return p, p.At, nil
+}
+
+// pullFrom fetches a blob from the one site that asks for something to be done
+// with it, and lets that hear how far it is.
+func (s *sites) pullFrom(ctx context.Context, from events.Site, b events.Blob, stage *blob.Stage, interim func([]byte) error) error {
+	last := time.Now()
+	t := transfer{sites: s, blob: b, stage: stage, progress: func(done int64) {
+		if interim == nil || time.Since(last) < time.Second {
+			return
+		}
+		last = time.Now()
+		if msg, err := replication.Encode(replication.Pulling{Done: done, Total: b.Size}); err == nil {
+			interim(msg) // who doesn't hear it asks again
+		}
+	}}
+	if err := t.from(ctx, from); err != nil {
+		return because(err, ErrUnavailable, "site %s could not fetch the zip from site %s: %v", s.node.id.Site, from, err)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
+	"registry-node/node"
+)
+
+// world is a registry of several sites on this machine.
+type world struct {
+	t     testing.TB
+	dir   string
+	sites map[string]*node.Node
+	opts  map[string]node.Options
+}
+
+// newWorld makes a registry whose first site is a.
+func newWorld(t testing.TB, repos []node.NewRepo) *world {
+	w := &world{t: t, dir: t.TempDir(), sites: map[string]*node.Node{}, opts: map[string]node.Options{}}
+	w.opts["a"] = node.Options{Logger: quiet(t, "a"), PeerListen: "127.0.0.1:0"}
+	if _, err := node.Init(t.Context(), w.path("a"), site("a"), repos, w.opts["a"]); err != nil {
+		t.Fatal(err)
+	}
+	w.open("a")
+	return w
+}
+
+// quiet is the log of a site's node.
+func quiet(t testing.TB, name string) *slog.Logger {
+	return slog.New(slog.NewTextHandler(&testLog{t: t}, &slog.HandlerOptions{Level: slog.LevelInfo})).With("node", name)
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+// open opens a site's node, and closes it with the test.
+func (w *world) open(name string) *node.Node {
+	w.t.Helper()
+	n, err := node.Open(w.t.Context(), w.path(name), w.opts[name])
+	if err != nil {
+		w.t.Fatalf("open %s: %v", name, err)
+	}
+	w.sites[name] = n
+	w.t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// close closes a site's node, which open brings back.
+func (w *world) close(name string) {
+	w.t.Helper()
+	if err := w.sites[name].Close(); err != nil {
+		w.t.Errorf("close %s: %v", name, err)
+	}
+	delete(w.sites, name)
+}
+
+// join has a new site join by an invitation of another one, and waits until it
+// has caught up. With dialOnly nobody can dial it.
+func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
+	w.t.Helper()
+	inv, err := w.sites[inviter].Invite(w.t.Context(), site(name), time.Hour, "test")
+	if err != nil {
+		w.t.Fatalf("invite %s: %v", name, err)
+	}
+	o := node.Options{Logger: quiet(w.t, name)}
+	if !dialOnly {
+		o.PeerListen = "127.0.0.1:0"
+	}
+	w.opts[name] = o
+	if err := node.Join(w.t.Context(), inv.Token, w.path(name), o); err != nil {
+		w.t.Fatalf("join %s: %v", name, err)
+	}
+	n := w.open(name)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	if err := n.CatchUp(ctx, func(node.JoinProgress) {}); err != nil {
+		w.t.Fatalf("site %s does not catch up: %v; %s", name, err, w.text(name))
+	}
+	return n
+}
+
+// text says how a site sees all sites.
+func (w *world) text(name string) string {
+	r, err := w.sites[name].Replication()
+	if err != nil {
+		return err.Error()
+	}
+	b := &bytes.Buffer{}
+	for _, s := range r.Sites {
+		b.WriteString("\n  " + s.Name.String() + " " + s.Agrees)
+		for log, l := range s.Logs {
+			b.WriteString(" " + log.String() + "=" + events.Mark{Epoch: l.Epoch, Seq: l.Seq}.String() + " " + l.StateHash.String()[:8])
+		}
+		for _, reason := range s.Reasons {
+			b.WriteString("\n    " + reason)
+		}
+	}
+	return b.String()
+}
+
+// until waits until ok holds at a site, as its status changes.
+func (w *world) until(name, what string, ok func(node.Replication) bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	for r, err := range w.sites[name].ReplicationChanges(ctx) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if ok(r) {
+			return
+		}
+	}
+	w.t.Fatalf("site %s: not %s in time: %s", name, what, w.text(name))
+}
+
+// equal waits until all sites that run agree, each by its own word.
+func (w *world) equal() {
+	w.t.Helper()
+	for name := range w.sites {
+		w.until(name, "equal", func(r node.Replication) bool {
+			connected := 0
+			for _, s := range r.Sites {
+				if s.Connected {
+					connected++
+				}
+			}
+			return r.Agreement == node.Equal && connected == len(w.sites)
+		})
+	}
+	hashes := map[string]bool{}
+	for name, n := range w.sites {
+		r, err := n.Replication()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, s := range r.Sites {
+			if s.Name == site(name) {
+				hashes[s.StateHash] = true
+			}
+		}
+	}
+	if len(hashes) != 1 {
+		w.t.Fatalf("sites have %d different state hashes", len(hashes))
+	}
+}
+
+// publish publishes a version at a site.
+func (w *world) publish(at string, mv module.Version, files tree) (node.Published, error) {
+	return w.sites[at].Publish(w.t.Context(), node.Publication{
+		Repo: name("local"), Version: mv, Zip: bytes.NewReader(zipOf(w.t, mv, files)), Actor: "test",
+	})
+}
+
+// zip reads the zip of a version at a site.
+func (w *world) zip(at, repo string, mv module.Version) ([]byte, error) {
+	r, err := w.sites[at].Repository(name(repo))
+	if err != nil {
+		return nil, err
+	}
+	z, err := r.Zip(w.t.Context(), mv)
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	if z.Stream != nil {
+		return io.ReadAll(z.Stream)
+	}
+	return io.ReadAll(z.File)
+}

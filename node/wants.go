@@ -1,0 +1,356 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"registry-node/events"
+	"registry-node/node/index"
+)
+
+// wants are the blobs that entries of other sites' logs refer to, that this site
+// is to hold, and does not hold yet. They are rows of local state, written
+// before the entries themselves, so none is forgotten.
+type wants struct {
+	sites   *sites
+	wake    chan struct{} // has room for one: there is something new to fetch
+	limiter *rate.Limiter
+
+	mu    sync.Mutex
+	count int                         // guarded by mu
+	bytes int64                       // guarded by mu
+	low   map[events.Site]events.Mark // guarded by mu; of each log the first entry with a want
+	later map[string]retry            // guarded by mu; those that failed, by key
+	// deliveries are the blobs that sites that can't be dialled were asked for.
+	deliveries map[pushKey]*delivery // guarded by mu
+}
+
+type retry struct {
+	at    time.Time
+	tries int
+}
+
+// want is a blob of a module version that an entry states.
+type want struct {
+	Blob    events.Blob   `json:"blob"`
+	Mod     bool          `json:"mod,omitempty"` // it is the go.mod, else the zip
+	Repo    events.RepoID `json:"repo"`
+	Module  string        `json:"module"`
+	Version string        `json:"version"`
+	ModH1   events.H1     `json:"mod_h1"`
+	ZipH1   events.H1     `json:"zip_h1,omitzero"`
+
+	key  string
+	from events.Site // that stated it
+	at   events.Mark
+}
+
+const (
+	wantsSpace = "wants"
+	// fetchers is how many blobs are fetched at a time.
+	fetchers = 4
+	// passSize bounds how many wants one pass takes up.
+	passSize   = 256
+	firstRetry = time.Second
+	maxRetry   = time.Minute
+)
+
+func newWants(s *sites) *wants {
+	return &wants{
+		sites: s, wake: make(chan struct{}, 1), limiter: newLimiter(s.node.opts.PeerBandwidth),
+		low: map[events.Site]events.Mark{}, later: map[string]retry{}, deliveries: map[pushKey]*delivery{},
+	}
+}
+
+func (w *wants) local() *index.Local { return w.sites.node.index.Load().Local(wantsSpace) }
+
+func wantKey(id events.EventID, d events.Digest) string {
+	return fmt.Sprintf("%s/%010d/%016d/%s", id.Site, id.Mark.Epoch, id.Mark.Seq, d.Hex())
+}
+
+// load counts the wants that an earlier run of this node left.
+func (w *wants) load() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for row, err := range w.local().All("") {
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		v, err := readWant(row)
+		if err != nil {
+			return err
+		}
+		w.add(v)
+	}
+	return nil
+}
+
+// add counts a want. The caller holds mu.
+func (w *wants) add(v want) {
+	w.count++
+	w.bytes += v.Blob.Size
+	if low, ok := w.low[v.from]; !ok || v.at.Compare(low) < 0 {
+		w.low[v.from] = v.at
+	}
+}
+
+func readWant(row index.LocalRow) (want, error) {
+	var v want
+	if err := json.Unmarshal(row.Value, &v); err != nil {
+		return v, fmt.Errorf("index: want %s: %w", row.Key, err)
+	}
+	v.key = row.Key
+	parts := strings.SplitN(row.Key, "/", 4)
+	if len(parts) != 4 {
+		return v, fmt.Errorf("index: want %q has no key of one", row.Key)
+	}
+	var err error
+	if v.from, err = events.ParseSite(parts[0]); err != nil {
+		return v, err
+	}
+	_, err = fmt.Sscanf(parts[1]+" "+parts[2], "%d %d", &v.at.Epoch, &v.at.Seq)
+	return v, err
+}
+
+// missing returns how many blobs are wanted, and their bytes.
+func (w *wants) missing() (count int, bytes int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count, w.bytes
+}
+
+// mark returns up to where this site holds all wanted blobs of a log that it has
+// applied up to head.
+func (w *wants) mark(site events.Site, head events.Mark) events.Mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	low, ok := w.low[site]
+	switch {
+	case !ok || low.Compare(head) > 0:
+		return head
+	case low.Seq <= 1:
+		return events.Mark{}
+	}
+	return events.Mark{Epoch: low.Epoch, Seq: low.Seq - 1}
+}
+
+// note puts down the blobs that an event refers to, if this site is to hold
+// them. What an unknown repository wants shows when it is known.
+func (w *wants) note(ev events.Event) error {
+	var c events.Content
+	var mv events.ModuleVersion
+	switch b := ev.Body.(type) {
+	case events.VersionPublished:
+		c, mv = b.Content, b.ModuleVersion
+	case events.VersionFilled:
+		c, mv = b.Content, b.ModuleVersion
+	default:
+		return nil
+	}
+	for _, b := range c.Blobs() {
+		v := want{
+			Blob: b, Mod: b == c.ModBlob, Repo: mv.Repo, Module: mv.Module, Version: mv.Version,
+			ModH1: c.ModH1, ZipH1: c.ZipH1, key: wantKey(ev.ID, b.Digest), from: ev.ID.Site, at: ev.ID.Mark,
+		}
+		if due, known := w.due(v); known && !due {
+			continue
+		}
+		if err := w.put(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *wants) put(v want) error {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, has, err := w.local().Get(v.key)
+	if err != nil || has {
+		return err
+	}
+	if err := w.local().Set(v.key, value); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.add(v)
+	w.mu.Unlock()
+	poke(w.wake)
+	return nil
+}
+
+// due reports whether this site is to hold a blob without being asked for it;
+// known is false if the repository isn't known here yet. A go.mod always is,
+// since all resolving needs it.
+func (w *wants) due(v want) (due, known bool) {
+	n := w.sites.node
+	r := n.directory().Repo(v.Repo)
+	if r == nil {
+		return false, false
+	}
+	return v.Mod || r.Settings.BlobPolicy(r.Kind, n.id.Site, v.Module) == events.Eager, true
+}
+
+// done takes a want away.
+func (w *wants) done(v want) error {
+	if err := w.local().Delete(v.key); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.count--
+	w.bytes -= v.Blob.Size
+	delete(w.later, v.key)
+	w.mu.Unlock()
+	low := events.Mark{}
+	for row, err := range w.local().All(v.from.String() + "/") {
+		if err != nil {
+			return err
+		}
+		first, err := readWant(row)
+		if err != nil {
+			return err
+		}
+		low = first.at
+		break
+	}
+	w.mu.Lock()
+	if low.IsZero() {
+		delete(w.low, v.from)
+	} else {
+		w.low[v.from] = low
+	}
+	w.mu.Unlock()
+	w.sites.moved.notify()
+	w.sites.changes.notify()
+	poke(w.sites.announce)
+	return nil
+}
+
+// run fetches what is wanted until ctx ends.
+func (w *wants) run(ctx context.Context) {
+	for {
+		again, err := w.pass(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.sites.node.logger.Error("wanted blobs can't be read", "error", err)
+		}
+		select {
+		case <-w.wake:
+		case <-time.After(again):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// pass fetches what may be tried now, and returns when to look again.
+func (w *wants) pass(ctx context.Context) (again time.Duration, err error) {
+	list, again, err := w.ready()
+	if err != nil || len(list) == 0 {
+		return again, err
+	}
+	work := make(chan want)
+	var wg sync.WaitGroup
+	for range fetchers {
+		wg.Go(func() {
+			for v := range work {
+				w.settle(v, w.fetch(ctx, v))
+			}
+		})
+	}
+	for _, v := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- v
+	}
+	close(work)
+	wg.Wait()
+	return 0, ctx.Err()
+}
+
+// ready returns wants that may be tried now, in the order of the logs.
+func (w *wants) ready() (list []want, again time.Duration, err error) {
+	again = maxRetry
+	now := time.Now()
+	for row, err := range w.local().All("") {
+		if err != nil {
+			return nil, again, err
+		}
+		w.mu.Lock()
+		r, tried := w.later[row.Key]
+		w.mu.Unlock()
+		if wait := r.at.Sub(now); tried && wait > 0 {
+			again = min(again, wait)
+			continue
+		}
+		v, err := readWant(row)
+		if err != nil {
+			return nil, again, err
+		}
+		if list = append(list, v); len(list) == passSize {
+			break
+		}
+	}
+	return list, again, nil
+}
+
+// settle takes a want away that has been met or is none any more, and puts off
+// one that failed.
+func (w *wants) settle(v want, err error) {
+	if err == nil {
+		if err := w.done(v); err != nil {
+			w.sites.node.logger.Error("index", "error", err)
+		}
+		return
+	}
+	w.sites.node.logger.Debug("blob not fetched", "digest", v.Blob.Digest, "module", v.Module, "version", v.Version, "error", err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.later[v.key]
+	r.tries = min(r.tries+1, 6)
+	r.at = time.Now().Add(min(maxRetry, firstRetry<<(r.tries-1)))
+	w.later[v.key] = r
+}
+
+// retryNow forgets who failed: another site can be reached.
+func (w *wants) retryNow() {
+	w.mu.Lock()
+	clear(w.later)
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+// fetch brings a wanted blob here. It returns nil, too, if it isn't wanted.
+func (w *wants) fetch(ctx context.Context, v want) error {
+	s := w.sites
+	due, known := w.due(v)
+	switch {
+	case !known:
+		return fmt.Errorf("repository %v is not known here yet", v.Repo)
+	case !due || s.node.blobs.held(v.Blob):
+		return nil
+	}
+	a := s.arrive(v)
+	defer a.leave()
+	err := a.whole(ctx)
+	if isLie(err) { // fetching it again would not make it true
+		return nil
+	}
+	return err
+}
+
+// pace holds up who takes n bytes of blobs from other sites, as the limit says.
+func (w *wants) pace(ctx context.Context, n int) error {
+	if w.limiter.Limit() == rate.Inf {
+		return nil
+	}
+	return w.limiter.WaitN(ctx, n)
+}
