@@ -16,8 +16,12 @@ import (
 // The directory must have applied all that the event's site had applied when it
 // stated the event: to a directory that lags, a new home or a new repository
 // looks like overreach. What counts is decided later too, so what was right may
-// be so no more after a forced move or a cut-off.
+// be so no more after a forced move or a cut-off. An event of a type that this
+// version doesn't know, whose Body is nil, is not judged.
 func (d *Directory) Right(id EventID, b Body) error {
+	if b == nil {
+		return nil
+	}
 	if err := d.right(id, b); err != nil {
 		return fmt.Errorf("event %v, %s, has no right: %w", id, b.Type(), err)
 	}

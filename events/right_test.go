@@ -132,6 +132,7 @@ func TestRight(t *testing.T) {
 		"forced behind the cut-off":           {afterMove, move, ""},
 		"forced with a wrong signature":       {next(w, "c"), forged, "recovery key"},
 		"forced by the home, not signed":      {inTenure, events.HomeForced{Tenure: 1, At: mark("1/9"), To: site("c")}, "recovery key"},
+		"a type that is not known here":       {next(w, "c"), nil, ""},
 		"a type that everybody may, stranger": {next(w, "x"), events.TokenRevoked{ID: "t"}, "site x is no member"},
 	}
 	for name, tt := range tests {

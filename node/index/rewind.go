@@ -20,6 +20,9 @@ import (
 // state hashes are then those of a log that never had them, since what a log says
 // of a record up to a place is what it had said there.
 //
+// The generations of the records change; who keeps more than single records in
+// memory, a Directory for one, makes it again.
+//
 // All is done in one synced batch: readers and a crash meet the log as it was or
 // as it is. What was set aside and its records are held in memory meanwhile.
 // Transactions of the log that are open fail with ErrTwoWriters. It fails with
