@@ -92,8 +92,12 @@ func (s *sites) hear(from events.Site, msg []byte) {
 	}
 	s.mu.Lock()
 	old := s.heard[from]
+	back := !s.hears(old)
 	s.heard[from] = h
 	s.mu.Unlock()
+	if back {
+		s.wants.retryNow() // it may hold what could not be fetched
+	}
 	s.checkClock(from, a.Time)
 	for _, o := range a.Origin {
 		s.learnHead(from, o)

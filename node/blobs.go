@@ -17,6 +17,8 @@ type blobs struct {
 	store    *blob.Store
 	verdicts *table[events.Digest, verdict]
 	checks   *flights[events.Digest, bool]
+	// lost is told of a blob that was set aside.
+	lost func(events.Digest)
 	// admitting is held for reading while a blob is there that no record refers
 	// to yet, and for writing to remove one that no record will.
 	admitting sync.RWMutex
@@ -72,6 +74,7 @@ func (b *blobs) check(ctx context.Context, d events.Digest) (ok bool, err error)
 		return ok, err
 	}
 	_, moved, err := b.store.SetAside(ctx, d)
+	b.lost(d)
 	return !moved && err == nil, err // not moved: somebody healed it meanwhile
 }
 

@@ -91,3 +91,10 @@ func (b *bootstrap) write(dir string) error {
 	}
 	return WriteFile(filepath.Join(dir, peersFile), text, 0o600)
 }
+
+// any reports whether there are other sites to speak to.
+func (b *bootstrap) any() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.Peers) > 0
+}

@@ -130,11 +130,14 @@ func (n *Node) mendStream(ctx context.Context, x *index.Index, reason string) er
 // replaces the other.
 func (n *Node) entriesOf(x *index.Index) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		prev := events.Entry{Position: events.Position{Site: n.id.Site, Hash: n.id.Registry}}
+		prev := events.Entry{Position: events.Position{Site: n.id.Site}}
 		for raw, err := range x.Entries(n.id.Site, events.Mark{}) {
 			if err == nil {
 				var e events.Entry
 				if e, err = events.DecodeEntry(raw); err == nil {
+					if prev.Position.Mark.IsZero() {
+						prev.Position.Hash = e.Prev // the audit tells whether it is right
+					}
 					err = e.Follows(n.id.Registry, prev.Position, prev.Time)
 				}
 				prev = e
@@ -163,8 +166,47 @@ func (n *Node) replay(ctx context.Context, x *index.Index, progress func(entries
 	}
 	verify := func(e events.Entry) error { return e.Verify(n.key.Public().(ed25519.PublicKey)) }
 	f := folder{x: x, site: n.id.Site, progress: progress}
+	return f.fold(index.DecodeAll(ctx, raws, verify))
+}
+
+// copyLogs folds what an index holds of the other sites' logs into another one.
+// The entries have been verified when they were stored.
+func (n *Node) copyLogs(ctx context.Context, from, to *index.Index, progress func(entries uint64)) error {
+	heads, err := from.Heads()
+	if err != nil {
+		return err
+	}
+	for _, h := range heads {
+		site := h.Position.Site
+		if site == n.id.Site {
+			continue
+		}
+		at, _, err := to.Head(site)
+		if err != nil {
+			return err
+		}
+		f := folder{x: to, site: site, progress: progress}
+		trusted := func(events.Entry) error { return nil }
+		if err := f.fold(index.DecodeAll(ctx, from.Entries(site, at.Position.Mark), trusted)); err != nil {
+			return fmt.Errorf("log of site %s: %w", site, err)
+		}
+		for raw, err := range from.SetAside(site) {
+			e, derr := events.DecodeEntry(raw)
+			if err := errors.Join(err, derr); err != nil {
+				return fmt.Errorf("log of site %s: what is set aside: %w", site, err)
+			}
+			if err := to.PutAside(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fold appends entries to the log, and keeps those that can't be applied.
+func (f *folder) fold(entries iter.Seq2[events.Entry, error]) error {
 	defer f.discard()
-	for e, err := range index.DecodeAll(ctx, raws, verify) {
+	for e, err := range entries {
 		if err != nil {
 			return errors.Join(f.flush(false), err)
 		}
@@ -185,6 +227,7 @@ type folder struct {
 	txn  *index.Txn
 	size int
 	done uint64
+	keep bool // from an entry of an unknown type on
 }
 
 const foldBytes = 4 << 20
@@ -193,7 +236,11 @@ func (f *folder) append(e events.Entry) error {
 	if f.txn == nil {
 		f.txn = f.x.Begin(f.site)
 	}
-	if err := f.txn.Append(e); err != nil {
+	store := f.txn.Append
+	if _, unknown := e.Unknown(); unknown || f.keep {
+		f.keep, store = true, f.txn.Keep
+	}
+	if err := store(e); err != nil {
 		return err
 	}
 	f.done++
@@ -223,13 +270,41 @@ func (f *folder) discard() {
 }
 
 // rebuildIndex makes a new index from the stream where there is none that can
-// be used.
+// be used. The other sites' logs come from the old one if that can be read, else
+// from the other sites; so does what the stream has lost, if there are any.
 func (n *Node) rebuildIndex(ctx context.Context) error {
 	x, number, err := n.buildIndex(ctx, func(uint64) {})
 	if err != nil {
 		return err
 	}
-	return n.adoptIndex(x, number)
+	if err := n.copyOld(ctx, x, number-1); err != nil {
+		n.logger.Warn("the other sites' logs are fetched again", "error", err)
+	}
+	if err := n.adoptIndex(x, number); err != nil {
+		return err
+	}
+	st, err := n.log.Check(ctx)
+	if err != nil || st.Whole() {
+		return err
+	}
+	return n.mendStream(ctx, x, fmt.Sprintf("the stream has %d of %d entries, and the index is lost; the other sites hold the rest", st.Entries, st.Last))
+}
+
+// copyOld copies the other sites' logs and the local state from the index with
+// this number, whatever version folded it.
+func (n *Node) copyOld(ctx context.Context, x *index.Index, number int) error {
+	if number < 1 {
+		return nil
+	}
+	old, err := index.Open(n.indexPath(number), index.Options{Logger: n.logger, AnyApplyVersion: true})
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if old.Registry() != n.id.Registry {
+		return nil
+	}
+	return errors.Join(n.copyLogs(ctx, old, x, func(uint64) {}), x.CopyLocal(old))
 }
 
 // buildIndex makes a new index from the stream, and leaves the one in use where
@@ -258,7 +333,11 @@ func (n *Node) buildIndex(ctx context.Context, progress func(entries uint64)) (*
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := errors.Join(n.replay(ctx, x, progress), x.Close()); err != nil {
+	err = n.replay(ctx, x, progress)
+	if errors.Is(err, replication.ErrGap) && n.bootstrap.any() {
+		err = n.setUnsure(true) // the other sites hold what follows
+	}
+	if err := errors.Join(err, x.Close()); err != nil {
 		return nil, 0, fmt.Errorf("rebuild the index from %s: %w", filepath.Join(n.dir, streamDir), err)
 	}
 	x, err = index.Open(path, index.Options{Logger: n.logger})
@@ -267,7 +346,14 @@ func (n *Node) buildIndex(ctx context.Context, progress func(entries uint64)) (*
 
 // checkLogWhole refuses a stream that can't be the whole log where no index can
 // help: an empty one in a directory that has been a registry, or one with holes.
+// If there are other sites, they are asked before anything is written.
 func (n *Node) checkLogWhole(st replication.State) error {
+	if n.bootstrap.any() { // other sites hold it, too
+		if st.Last == 0 || !st.Whole() {
+			return n.setUnsure(true)
+		}
+		return nil
+	}
 	if err := checkFormat(n.dir); err == nil && st.Last == 0 {
 		return fmt.Errorf("both copies of the log are gone: %s holds no entries and %s can't be read; restore them from a backup",
 			filepath.Join(n.dir, streamDir), filepath.Join(n.dir, indexDir))

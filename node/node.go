@@ -122,6 +122,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	}
 	n.blobs = newBlobs(store, n.life)
 	n.sites = newSites(n)
+	n.blobs.lost = n.sites.lostBlob
 	n.vouchers = newVouchers()
 	if n.bootstrap, err = readBootstrap(dir); err != nil {
 		return nil, err
@@ -203,8 +204,12 @@ func (n *Node) refreshDirectory() error {
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
+	old := n.state.Load()
 	n.setDirectory(d)
 	n.sites.membersChanged()
+	if old != nil {
+		n.sites.rulesChanged(old.dir, d)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -213,6 +214,29 @@ func (s *sites) membersChanged() {
 		n.logger.Warn("the list of members is not kept", "error", err)
 	}
 	s.changes.notify()
+}
+
+// rulesChanged looks again at what repositories want whose rules about blobs are
+// others than before.
+func (s *sites) rulesChanged(old, d *events.Directory) {
+	for _, r := range d.Repos() {
+		before := old.Repo(r.ID)
+		if before == nil || reflect.DeepEqual(before.Settings.Blobs, r.Settings.Blobs) {
+			continue
+		}
+		s.node.life.wg.Go(func() {
+			if err := s.wants.rescan(s.node.life.ctx, r); err != nil && s.node.life.ctx.Err() == nil {
+				s.node.logger.Error("blobs of a repository are not looked through", "repository", r.Name, "error", err)
+			}
+		})
+	}
+}
+
+// lostBlob has a blob that was found damaged fetched again.
+func (s *sites) lostBlob(d events.Digest) {
+	if err := s.wants.heal(d); err != nil {
+		s.node.logger.Error("blob can't be put down to be fetched", "digest", d, "error", err)
+	}
 }
 
 // durable records how far a log is durable here, and tells who waits for it.

@@ -58,6 +58,12 @@ func (n *Node) Verify(ctx context.Context, progress func(what string, done uint6
 	for _, p := range rep.Problems {
 		v.problem("index: %v", p)
 	}
+	for site, start := range rep.Starts {
+		first, err := n.firstPrev(site)
+		if err != nil || start != first {
+			v.problem("index: the log of site %s does not start from the entry with which it joined", site)
+		}
+	}
 	head, _, err := x.Head(n.id.Site)
 	if err != nil {
 		return nil, err
@@ -81,7 +87,11 @@ func (n *Node) keyOf(s events.Site, m events.Mark) ed25519.PublicKey {
 // verifyStream checks copy one of the log: chain, signatures, and that it ends
 // at the index's head.
 func (n *Node) verifyStream(ctx context.Context, v *Verification, head index.Head, progress func(string, uint64)) error {
-	prev := events.Entry{Position: events.Position{Site: n.id.Site, Hash: n.id.Registry}}
+	first, err := n.firstPrev(n.id.Site)
+	if err != nil {
+		return err
+	}
+	prev := events.Entry{Position: events.Position{Site: n.id.Site, Hash: first}}
 	raws := func(yield func([]byte, error) bool) {
 		for rec, err := range n.log.Read(ctx, 1) {
 			if !yield(rec.Data, err) || err != nil || rec.Seq == head.Position.Mark.Seq {
@@ -132,7 +142,13 @@ func (n *Node) verifyBlobs(ctx context.Context, v *Verification, x *index.Index,
 		case err != nil:
 			v.problem("blob %v can't be read: %v", b.Digest, err)
 		case !ok:
-			v.problem("blob %v is missing", b.Digest)
+			due, err := n.sites.wants.missed(b)
+			if err != nil {
+				return fmt.Errorf("verify blobs: %w", err)
+			}
+			if due {
+				v.problem("blob %v is missing", b.Digest)
+			}
 		}
 		progress("blobs", uint64(v.Blobs))
 	}
@@ -151,8 +167,16 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 	if err != nil {
 		return index.Head{}, err
 	}
+	if err := n.copyLogs(ctx, n.index.Load(), x, progress); err != nil {
+		return index.Head{}, errors.Join(err, x.Close())
+	}
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
+	n.sites.folding.Lock()
+	defer n.sites.folding.Unlock()
+	if err := n.copyLogs(ctx, n.index.Load(), x, progress); err != nil {
+		return index.Head{}, errors.Join(err, x.Close())
+	}
 	// What the checksum database has proved and upstreams have listed goes along,
 	// so that it can be served without them.
 	if err := errors.Join(n.replay(ctx, x, progress), x.CopyLocal(n.index.Load())); err != nil {

@@ -118,6 +118,9 @@ func (n *Node) scrub(ctx context.Context) {
 				if name, ok, err := n.blobs.store.SetAside(ctx, d); ok || err != nil {
 					n.logger.Warn("blob is set aside", "digest", d, "as", name, "error", err)
 				}
+				if err := n.sites.wants.heal(d); err != nil {
+					n.logger.Error("blob can't be put down to be fetched", "digest", d, "error", err)
+				}
 			}
 		})
 		if err == nil {

@@ -168,6 +168,21 @@ func (x *Index) Refers(d events.Digest) (found bool, err error) {
 	return found, err
 }
 
+// Referrers yields the keys of the records that refer to the blob with this
+// digest. An error ends it.
+func (x *Index) Referrers(d events.Digest) iter.Seq2[events.Key, error] {
+	return sequence(func(yield func(events.Key) bool) error {
+		p := blobPrefix(d)
+		return x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+			_, k, err := parseBlobKey(it.Key())
+			if err != nil {
+				return false, fmt.Errorf("%w: key %q: %w", ErrCorrupt, it.Key(), err)
+			}
+			return yield(k), nil
+		})
+	})
+}
+
 // get reads the store as it is now; see view.
 func (x *Index) get(key []byte) ([]byte, bool, error) { return view{x, x.db}.get(key) }
 
