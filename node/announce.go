@@ -44,7 +44,7 @@ func (s *sites) announcement() replication.Announcement {
 	space := n.space.look()
 	count, bytes := s.wants.missing()
 	a := replication.Announcement{
-		Site: n.id.Site, Version: n.opts.Version, Level: events.Level, Time: time.Now().UTC(),
+		Site: n.id.Site, Version: n.opts.Version, Level: n.level(), Time: time.Now().UTC(),
 		BlobsMissing: count, BytesMissing: bytes, Conflicts: s.conflicts(), Writable: n.Ready() == nil,
 		FreeBytes: space.free, TotalBytes: space.total, Reasons: s.reasons(),
 	}

@@ -389,6 +389,9 @@ func (d *draft) next(i int) events.EventID {
 
 func (d *draft) events(bodies []events.Body) (evs []events.Event, size int, err error) {
 	for i, b := range bodies {
+		if err := mayWriteType(d.dir, b.Type()); err != nil {
+			return nil, 0, err
+		}
 		data, err := events.EncodeBody(b)
 		if err != nil {
 			return nil, 0, because(err, ErrInvalid, "%v", err)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net"
 	"time"
 )
 
@@ -9,6 +10,18 @@ import (
 // what mending is for.
 func (o Options) WithoutMending() Options {
 	o.noMend = true
+	return o
+}
+
+// OfLevel makes a node say that it understands event types up to a level.
+func (o Options) OfLevel(level int) Options {
+	o.level = level
+	return o
+}
+
+// Dialling has a node reach other sites by dial.
+func (o Options) Dialling(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Options {
+	o.dialPeer = dial
 	return o
 }
 

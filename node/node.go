@@ -38,6 +38,8 @@ type Options struct {
 
 	// noMend is for tests that show what mending is for.
 	noMend bool
+	// level is for tests of nodes of another version.
+	level int
 	// dialPeer is for tests that put faults between sites.
 	dialPeer func(ctx context.Context, network, addr string) (net.Conn, error)
 }

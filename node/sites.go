@@ -148,6 +148,7 @@ func (s *sites) start(ctx context.Context) error {
 	n.life.wg.Go(func() { s.wants.run(n.life.ctx) })
 	n.life.wg.Go(func() { s.adoptLoop(n.life.ctx) })
 	n.life.wg.Go(func() { s.vouchLoop(n.life.ctx) })
+	n.life.wg.Go(func() { s.raiseLoop(n.life.ctx) })
 	return nil
 }
 
