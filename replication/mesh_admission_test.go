@@ -18,6 +18,10 @@ import (
 
 // whoIs answers who asks, and on /wait not before the request ends.
 func whoIs(rw http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/elsewhere" {
+		http.Redirect(rw, r, "/x", http.StatusFound)
+		return
+	}
 	site, cert := replication.PeerOf(r)
 	fmt.Fprintf(rw, "%q %v", site.String(), events.DigestOf(cert))
 	if cert == nil {
@@ -74,6 +78,11 @@ func TestHTTPKnowsThePeer(t *testing.T) {
 	}
 	if _, _, ok := b.HTTP(siteNamed(t, "c")); ok {
 		t.Error("there is a client for no member")
+	}
+	if resp, err := client.Get(base + "/elsewhere"); err != nil || resp.StatusCode != http.StatusFound {
+		t.Errorf("redirect: %v, %v", resp, err)
+	} else {
+		_ = resp.Body.Close()
 	}
 	// b answers nothing on HTTP.
 	back, base, _ := a.HTTP(b.site)

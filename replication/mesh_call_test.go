@@ -68,6 +68,34 @@ func TestInterimAnswersComeInOrderBeforeTheAnswer(t *testing.T) {
 	})
 }
 
+// A request that is under way when its route breaks ends at once.
+func TestRouteBreaksDuringARequest(t *testing.T) {
+	running := make(chan struct{}, 1)
+	bothWays(t, func() map[string]handler {
+		return map[string]handler{"hang": func(ctx context.Context, _ events.Site, _ []byte, _ func([]byte) error) ([]byte, error) {
+			running <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+	}, func(t *testing.T, a, b *meshSite) {
+		failed := make(chan error, 1)
+		ctx := within(t, 20*time.Second)
+		go func() {
+			_, err := a.Request(ctx, b.site, "hang", nil, nil)
+			failed <- err
+		}()
+		<-running
+		start := time.Now()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		var perr *replication.PeerError // the handler's last word may still come through
+		if err := <-failed; !errors.Is(err, replication.ErrNoAnswer) && !errors.As(err, &perr) || time.Since(start) > 3*time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
+}
+
 func TestErrorsOfThePeer(t *testing.T) {
 	bothWays(t, func() map[string]handler {
 		return map[string]handler{

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 	"registry-node/replication"
 )
 
-// A wire of a test can be cut: then bytes vanish in both directions, and nobody
-// is told. Dialling takes until its context ends.
+// A cutter stands between sites. While it is cut, bytes vanish in both directions,
+// neither end is told when the other closes, and dialling takes until its context
+// ends. Connections that were cut stay dead.
 type cutter struct {
 	mu  sync.Mutex
 	cut bool
@@ -47,43 +49,36 @@ func (c *cutter) dial(ctx context.Context, network, addr string) (net.Conn, erro
 			}
 		}
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	far, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &cutConn{Conn: conn, c: c}, nil
+	near, inner := tcpPair()
+	var dead atomic.Bool
+	go c.copy(far, inner, &dead)
+	go c.copy(inner, far, &dead)
+	return near, nil
 }
 
-// A cutConn, once it has lost bytes, stays dead, as TCP without the lost bytes
-// would.
-type cutConn struct {
-	net.Conn
-	c    *cutter
-	mu   sync.Mutex
-	dead bool
-}
-
-func (c *cutConn) lost() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dead = c.dead || c.c.isCut()
-	return c.dead
-}
-
-func (c *cutConn) Read(b []byte) (int, error) {
+// copy copies from src to dst until one end closes. It leaves dst open when bytes
+// were lost.
+func (c *cutter) copy(dst, src net.Conn, dead *atomic.Bool) {
+	buf := make([]byte, 32<<10)
 	for {
-		n, err := c.Conn.Read(b)
-		if err != nil || !c.lost() {
-			return n, err
+		n, err := src.Read(buf)
+		if c.isCut() {
+			dead.Store(true)
+		}
+		if !dead.Load() {
+			if _, werr := dst.Write(buf[:n]); err != nil || werr != nil {
+				_ = dst.Close()
+			}
+		}
+		if err != nil {
+			_ = src.Close()
+			return
 		}
 	}
-}
-
-func (c *cutConn) Write(b []byte) (int, error) {
-	if c.lost() {
-		return len(b), nil
-	}
-	return c.Conn.Write(b)
 }
 
 func TestBlackholedPeer(t *testing.T) {

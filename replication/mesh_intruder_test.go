@@ -1,10 +1,13 @@
 package replication_test
 
 import (
+	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -114,6 +117,12 @@ func TestHostileMember(t *testing.T) {
 	c := configs["c"]
 	c.Listen = "" // all that c says to a goes over a's server
 	configs["c"] = c
+	asked := make(chan struct{})
+	configs["a"].Services["hang"] = func(ctx context.Context, _ events.Site, _ []byte, _ func([]byte) error) ([]byte, error) {
+		close(asked)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	a, sc := w.open(t, configs["a"]), w.open(t, configs["c"])
 	b := configs["b"]
 	w.set(replication.Peer{Site: b.Site, Certificates: []events.Digest{replication.CertificateDigest(b.Certificate)}})
@@ -148,7 +157,20 @@ func TestHostileMember(t *testing.T) {
 		waitFor(t, 5*time.Second, func() bool { return in.refused(subject) }, "subscription to %s is refused", subject)
 	}
 
-	// It may speak to a, but not have a's answer, or a trace, go to others.
+	// It may speak to a, but not have a's answer, or a trace, go to others: least
+	// of all as the answer to what they have asked.
+	answered := make(chan error, 1)
+	ctx := within(t, 20*time.Second)
+	go func() {
+		answer, err := sc.Request(ctx, a.site, "hang", nil, nil)
+		answered <- fmt.Errorf("%q, %w", answer, err)
+	}()
+	<-asked
+	for i := range 20 {
+		if err := in.PublishRequest("rn1.req.b.echo", fmt.Sprintf("rn1.inbox.c.%d", i), []byte("evil")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, reply := range []string{"rn1.to.c.announce", "rn1.inbox.c.1", "rn1.req.c.announce", "rn1.inbox.b.x", "rn1.inbox.b.1.2", "rn1.inbox.b.*"} {
 		if err := in.PublishRequest("rn1.req.b.echo", reply, []byte("evil")); err != nil {
 			t.Fatal(err)
@@ -168,6 +190,11 @@ func TestHostileMember(t *testing.T) {
 	// Others are as before, and have heard nothing.
 	checkEcho(t, a, sc)
 	checkEcho(t, sc, a)
+	select {
+	case err := <-answered:
+		t.Errorf("c's request is answered: %v", err)
+	default:
+	}
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
 	for _, h := range heard.all {
@@ -223,6 +250,19 @@ func TestSecondLoginIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	used, usedToken, err := dialAs(t, a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := login(t, used, usedToken); err != nil {
+		t.Fatal(err)
+	}
+	for _, stolen := range []string{stolen, usedToken} {
+		loginTwice(t, a, c, stolen)
+	}
+}
+
+func loginTwice(t *testing.T, a *meshSite, c tls.Certificate, stolen string) {
 	conn, token, err := dialAs(t, a, c)
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +281,87 @@ func TestSecondLoginIsRefused(t *testing.T) {
 	}
 	if s := got.String(); !strings.Contains(s, "PONG") || !strings.Contains(s, "-ERR 'Authorization Violation'") {
 		t.Errorf("got %q, want one PONG and a refusal", s)
+	}
+}
+
+// Of the connections that a member made the latest is used; the one before is
+// given up.
+func TestNewestSessionCounts(t *testing.T) {
+	w := newWorld()
+	a := w.open(t, w.config(t, "a"))
+	b, c := newCert(t, "b"), newCert(t, "c")
+	for name, cert := range map[string]tls.Certificate{"b": b, "c": c} {
+		w.set(replication.Peer{Site: siteNamed(t, name), Certificates: []events.Digest{replication.CertificateDigest(cert)}})
+	}
+	a.Update()
+	greet := func(who string, cert tls.Certificate, other string) (*intruder, string, string) {
+		conn, token, err := dialAs(t, a, cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := login(t, conn, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := in.SubscribeSync("rn1.inbox." + who + ".*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other == "" {
+			other = token
+		}
+		hello := fmt.Sprintf(`{"v":1,"registry":%q,"token":%q}`, registryID, other)
+		if err := in.PublishRequest("rn1.req."+who+".hello", "rn1.inbox."+who+".1", []byte(hello)); err != nil {
+			t.Fatal(err)
+		}
+		msg, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in, token, string(msg.Data)
+	}
+	first, token, answer := greet("b", b, "")
+	if !a.Connected(siteNamed(t, "b")) {
+		t.Errorf("b is not connected: %s", answer)
+	}
+	if _, _, answer := greet("c", c, token); !strings.Contains(answer, "no connection of yours") || a.Connected(siteNamed(t, "c")) {
+		t.Errorf("c is greeted over b's connection: %s", answer)
+	}
+	second, _, _ := greet("b", b, "")
+	waitFor(t, 3*time.Second, first.IsClosed, "the first connection is given up")
+	if second.IsClosed() || !a.Connected(siteNamed(t, "b")) {
+		t.Error("so is the second")
+	}
+}
+
+// What a connection that was given up delivers late is not taken.
+func TestLateNoticesAreDropped(t *testing.T) {
+	w := newWorld()
+	ca := w.config(t, "a")
+	got := make(chan string, 10)
+	ca.Notices = map[string]func(events.Site, []byte){"announce": func(_ events.Site, msg []byte) { got <- string(msg) }}
+	a := w.open(t, ca)
+	b := newCert(t, "b")
+	w.set(replication.Peer{Site: siteNamed(t, "b"), Certificates: []events.Digest{replication.CertificateDigest(b)}})
+	a.Update()
+	in := intrude(t, a, b)
+	for _, number := range []string{"1/5", "1/3", "", "x", "1/5", "1/6", "2/1", "2/2"} {
+		msg := nats.NewMsg("rn1.req.b.announce")
+		msg.Header.Set("Rn-Ordinal", number)
+		msg.Data = []byte(number)
+		if err := in.PublishMsg(msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"1/5", "1/6", "2/1", "2/2"} {
+		select {
+		case s := <-got:
+			if s != want {
+				t.Errorf("got %q, want %q", s, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("no %q", want)
+		}
 	}
 }
 
@@ -288,9 +409,15 @@ func TestHostileServer(t *testing.T) {
 					}
 					served.Go(func() {
 						defer c.Close()
-						fmt.Fprintf(c, "INFO {\"headers\":true,\"max_payload\":8388608}\r\nPONG\r\n%s", line)
-						for buf := make([]byte, 4096); err == nil; _, err = c.Read(buf) {
+						r := bufio.NewReader(c)
+						fmt.Fprint(c, "INFO {\"headers\":true,\"max_payload\":8388608}\r\n")
+						for line := ""; err == nil && !strings.HasPrefix(line, "PING"); line, err = r.ReadString('\n') {
 						}
+						fmt.Fprint(c, "PONG\r\n")
+						for line := ""; err == nil && !strings.HasPrefix(line, "SUB"); line, err = r.ReadString('\n') {
+						}
+						fmt.Fprint(c, line)
+						_, _ = io.Copy(io.Discard, r)
 						select {
 						case cut <- struct{}{}:
 						default:
