@@ -32,6 +32,9 @@ func TestTrustOf(t *testing.T) {
 	}
 }
 
+// unasked stands for the answer to what can't be taken back.
+const unasked = 0
+
 // TestWhoMayDoWhat asks each endpoint on each kind of listener.
 func TestWhoMayDoWhat(t *testing.T) {
 	g := newRegistry(t)
@@ -55,14 +58,29 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"GET", "/api/v1/repos/local", nil, 403, 200},
 		{"GET", "/api/v1/log", nil, 403, 200},
 		{"GET", "/metrics", nil, 403, 200},
+		{"GET", "/api/v1/sites", nil, 403, 200},
+		{"POST", "/api/v1/sites", []byte(`{"name":"OSLO"}`), 403, 400},
+		{"DELETE", "/api/v1/sites/OSLO", nil, 403, 400},
+		{"POST", "/api/v1/leave", nil, 403, unasked},
+		{"POST", "/api/v1/homes", []byte(`{"repository":"local"}`), 403, 400},
+		{"POST", "/api/v1/epoch", nil, 403, unasked},
+		{"GET", "/api/v1/diff/OSLO", nil, 403, 400},
+		{"GET", "/api/v1/blocks", nil, 403, 200},
+		{"POST", "/api/v1/blocks", []byte(`{"module":"evil.test/a","reason":"x"}`), 403, 201},
+		{"DELETE", "/api/v1/blocks?module=evil.test/a", nil, 403, 204},
 		{"GET", "/api/v1/status", nil, 200, 200},
 		{"GET", "/api/v1/replication", nil, 200, 200},
 		{"GET", "/livez", nil, 200, 200},
 		{"GET", "/readyz", nil, 200, 200},
+		{"HEAD", "/api/v1/replication/stream", nil, 200, 200},
 		{"GET", "/go/local/corp.test/a/@v/list", nil, 200, 200},
+		{"GET", "/at-least/here/1/1/go/local/corp.test/a/@v/list", nil, 200, 200},
 	}
 	seq := g.seq()
-	for _, tt := range tests[:11] {
+	for _, tt := range tests {
+		if tt.public != http.StatusForbidden {
+			continue
+		}
 		a := do(t, http.DefaultClient, tt.method, public.URL, tt.target, bytes.NewReader(tt.body))
 		checkProblem(t, a, tt.public, "--data DIR")
 	}
@@ -70,11 +88,17 @@ func TestWhoMayDoWhat(t *testing.T) {
 		t.Errorf("a public request wrote: entry %d, before %d", g.seq(), seq)
 	}
 	for _, tt := range tests {
+		if tt.local == unasked {
+			continue
+		}
 		if a := do(t, g.admin, tt.method, "http://anything.test", tt.target, bytes.NewReader(tt.body)); a.status != tt.local {
 			t.Errorf("admin socket: %s %s: %d %s", tt.method, tt.target, a.status, a.body)
 		}
 	}
-	for _, tt := range tests[11:] {
+	for _, tt := range tests {
+		if tt.public == http.StatusForbidden {
+			continue
+		}
 		a := do(t, http.DefaultClient, tt.method, public.URL, tt.target, nil)
 		if a.status != tt.public {
 			t.Errorf("public: %s %s: %d %s", tt.method, tt.target, a.status, a.body)

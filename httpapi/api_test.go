@@ -209,6 +209,13 @@ func TestMetrics(t *testing.T) {
 		`registry_node_repositories{kind="remote"} 2`,
 		fmt.Sprintf(`registry_node_log_seq{log="here",site="here"} %d`, g.seq()),
 		`registry_node_site_connected{site="here"} 1`,
+		`registry_node_agreement{agreement="equal"} 1`,
+		`registry_node_agreement{agreement="catching-up"} 0`,
+		`registry_node_agreement{agreement="different"} 0`,
+		`registry_node_site_agrees{agreement="equal",site="here"} 1`,
+		`registry_node_site_agrees{agreement="different",site="here"} 0`,
+		`registry_node_site_reasons{site="here"} 0`,
+		`registry_node_log_epoch{log="here",site="here"} 1`,
 		"go_goroutines ", "process_open_fds ", "registry_node_disk_free_bytes ",
 	}
 	waitFor(t, func() error { // a request is counted after its answer is sent

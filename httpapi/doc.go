@@ -5,6 +5,8 @@
 // # Paths
 //
 //	/go/<repository>/…      GOPROXY: GET and HEAD; errors are text/plain
+//	/at-least/<position>/go/<repository>/…
+//	                        the same, of a state that holds that position
 //	/api/v1/…               management and status: JSON
 //	/livez /readyz          text/plain
 //	/metrics                Prometheus
@@ -28,7 +30,8 @@
 // # Errors
 //
 // Handlers return errors; the table in errors.go, and nothing else, says which
-// status they have. Only node.ErrNotFound is a 404 below /go/.
+// status they have. Only node.ErrNotFound is a 404 below /go/. Below /at-least/
+// there is a 404 only if the position has been applied here.
 //
 // # Who may do what
 //
@@ -37,5 +40,11 @@
 // # Slow clients
 //
 // A request body and an answer must move at least paceBytes in each paceTime, or
-// the connection is cut. The time that this node takes to think doesn't count.
+// the connection is cut. The time that this node takes to think doesn't count,
+// nor that for which a zip has to be waited for that comes from elsewhere.
+//
+// # The end
+//
+// A server that is told to stop lets requests finish; but what only waits ends
+// at once: streams, and publications that wait for other sites.
 package httpapi

@@ -17,6 +17,9 @@ import (
 var (
 	errSlow = errors.New("too slow")
 	errLoop = errors.New("loop")
+	// errPosition is a position that can't be waited for. It is no 404 even below
+	// /at-least/, where a 404 is a promise about a position.
+	errPosition = errors.New("invalid position")
 )
 
 // kinds maps each kind of error to its code in JSON and to its status, in the
@@ -40,6 +43,7 @@ var kinds = []struct {
 	{node.ErrUnavailable, "unavailable", http.StatusServiceUnavailable, http.StatusServiceUnavailable},
 	{node.ErrNoSpace, "no_space", http.StatusInsufficientStorage, http.StatusInsufficientStorage},
 	{errSlow, "too_slow", http.StatusRequestTimeout, http.StatusRequestTimeout},
+	{errPosition, "invalid", http.StatusBadRequest, http.StatusBadRequest},
 	{errLoop, "loop", http.StatusLoopDetected, http.StatusLoopDetected},
 }
 

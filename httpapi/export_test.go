@@ -2,7 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // SetPace makes paceTime shorter, before the server serves.
@@ -29,6 +33,30 @@ func Kinds() (list []error) {
 func (s *Server) SetWork() (done func()) {
 	s.work.Lock()
 	return s.work.Unlock
+}
+
+// ServeArriving is a handler that answers with a zip that is not here in whole.
+func (s *Server) ServeArriving(zip io.ReadSeeker, done func(error)) http.Handler {
+	h := s.handler(context.Background(), Admin)
+	h.echo.GET("/arriving", func(c echo.Context) error {
+		c.Response().Header().Set("Content-Type", "application/zip")
+		err := serveArriving(c.Response().Writer.(*writer), c.Request(), time.Time{}, zip)
+		done(err)
+		return err
+	})
+	return h
+}
+
+// FillStreams opens as many streams as there may be, until done is called.
+func (s *Server) FillStreams() (done func()) {
+	for range maxStreams {
+		s.streams <- struct{}{}
+	}
+	return func() {
+		for range maxStreams {
+			<-s.streams
+		}
+	}
 }
 
 // Gate is a gate.

@@ -36,17 +36,27 @@ func (s *Server) module(c echo.Context) error {
 	if !ok {
 		return fail(node.ErrNotFound, "the path lacks a repository: /go/<repository>/<module>/@v/list")
 	}
-	name, rest, _ := strings.Cut(rest, "/")
-	repo, err := s.repository(w, name)
+	repo, q, err := s.moduleRequest(w, r, rest)
 	if err != nil {
 		return err
 	}
+	return s.answer(w, r, repo, q.Ask)
+}
+
+// moduleRequest returns what a request asks for, and of which repository: what
+// follows /go/ in its path says so.
+func (s *Server) moduleRequest(w *writer, r *http.Request, path string) (*node.Repository, Request, error) {
+	name, rest, _ := strings.Cut(path, "/")
+	repo, err := s.repository(w, name)
+	if err != nil {
+		return nil, Request{}, err
+	}
 	q, err := ParsePath(rest)
 	if err != nil {
-		return &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
+		return nil, q, &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
 	}
 	repo.HeldOnly = q.HeldOnly || strings.EqualFold(r.Header.Get("Disable-Module-Fetch"), "true")
-	return s.answer(w, r, repo, q.Ask)
+	return repo, q, nil
 }
 
 // repository returns the repository that a path names.
@@ -133,8 +143,8 @@ func lines(versions []string) []byte {
 	return b
 }
 
-// zip answers with a module zip. http.ServeContent gets the file itself, and
-// writer leads it to the kernel's sendfile.
+// zip answers with a module zip. If it is held here http.ServeContent gets the
+// file itself, and writer leads it to the kernel's sendfile.
 func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node.Repository, a Zip) error {
 	z, err := repo.Zip(ctx, a.Version)
 	if err != nil {
@@ -145,6 +155,9 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 	h["Content-Type"] = typeZip
 	h["Cache-Control"] = cacheForever
 	h["Etag"] = []string{`"` + z.Digest.Hex() + `"`}
+	if z.Stream != nil {
+		return serveArriving(w, r, z.Time, z.Stream)
+	}
 	http.ServeContent(w, r, "", z.Time, z.File.File)
 	return nil
 }

@@ -25,11 +25,12 @@ const (
 	kindSumdb
 	kindMalformed // below /go/, but not GOPROXY
 	kindPublish
+	kindStream
 	endpoints
 )
 
 func (e endpoint) String() string {
-	return [...]string{"other", "info", "mod", "zip", "list", "latest", "sumdb", "malformed", "publish"}[e]
+	return [...]string{"other", "info", "mod", "zip", "list", "latest", "sumdb", "malformed", "publish", "stream"}[e]
 }
 
 // repoKind is a kind of repository, or none.

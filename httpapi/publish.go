@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -23,7 +22,8 @@ const (
 )
 
 // publish puts the version that the path names, with the zip that is the body,
-// into a repository: 201, or 200 if it was there with the same content.
+// into a repository: 201, or 200 if it was there with the same content, or 202
+// if it is decided and not yet wherever it was asked to be.
 func (s *Server) publish(c echo.Context, actor string) error {
 	w, r := c.Response().Writer.(*writer), c.Request()
 	w.kind = kindPublish
@@ -34,7 +34,7 @@ func (s *Server) publish(c echo.Context, actor string) error {
 	if info, err := s.node.Repo(p.Repo); err == nil {
 		w.repo = repoKindOf(info.Kind)
 	}
-	params, err := query(c, "time", "h1")
+	params, err := query(c, "time", "h1", "sites", "timeout")
 	if err != nil {
 		return err
 	}
@@ -42,6 +42,10 @@ func (s *Server) publish(c echo.Context, actor string) error {
 		return err
 	}
 	if p.H1, err = parseH1(params["h1"]); err != nil {
+		return err
+	}
+	ack, err := s.parseAcknowledgement(params["sites"], params["timeout"])
+	if err != nil {
 		return err
 	}
 	if p.Zip, err = limited(w, r, maxZip, zipWhat); err != nil {
@@ -52,11 +56,11 @@ func (s *Server) publish(c echo.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusCreated
-	if got.Existed {
-		status = http.StatusOK
-	}
-	return reply(c, status, got)
+	ctx, cancel := w.untilStop(r.Context())
+	defer cancel()
+	answer, status := s.acknowledge(ctx, got, ack)
+	w.Header()[positionHeader] = []string{got.At.String()}
+	return reply(c, status, answer)
 }
 
 // parsePublication parses the path of a publication. The module and the version

@@ -76,8 +76,7 @@ func (s *Server) deleteRepo(c echo.Context, actor string) error {
 	if err := s.node.DeleteRepo(c.Request().Context(), name, params["reason"], actor); err != nil {
 		return err
 	}
-	c.Response().Writer.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(c)
 }
 
 // restoreRepo takes the deletion of a repository back.

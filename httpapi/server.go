@@ -38,6 +38,8 @@ type Server struct {
 
 	// work is held by the one verification or rebuild that runs.
 	work sync.Mutex
+	// streams has a place for each stream that is open.
+	streams chan struct{}
 }
 
 // New returns a server for n, which must stay open while requests are served.
@@ -47,7 +49,7 @@ func New(n *node.Node, o Options) *Server {
 	}
 	return &Server{
 		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
-		via: n.Via(), metrics: newMetrics(n),
+		via: n.Via(), metrics: newMetrics(n), streams: make(chan struct{}, maxStreams),
 	}
 }
 
@@ -64,7 +66,7 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	h := s.handler(TrustOf(l.Addr()))
+	h := s.handler(ctx, TrustOf(l.Addr()))
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
@@ -97,10 +99,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // Handler returns what answers requests that came in with a trust. Serve is
 // what sets the limits of connections; this is for those who serve themselves.
-func (s *Server) Handler(t Trust) http.Handler { return s.handler(t) }
+func (s *Server) Handler(t Trust) http.Handler {
+	return s.handler(context.Background(), t)
+}
 
-func (s *Server) handler(t Trust) *handler {
-	return &handler{server: s, echo: s.routes(t), gate: newGate()}
+// handler returns what answers until stop ends, and what is under way then.
+func (s *Server) handler(stop context.Context, t Trust) *handler {
+	return &handler{server: s, echo: s.routes(t), gate: newGate(), stop: stop}
 }
 
 // handler is what stands around the routes: the writer, the pace of bodies, the
@@ -109,6 +114,7 @@ type handler struct {
 	server *Server
 	echo   *echo.Echo
 	gate   *gate
+	stop   context.Context
 }
 
 // Values of headers that never change. A header map may hold one slice for many
@@ -124,7 +130,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer h.gate.leave()
 	w := writers.Get().(*writer)
 	now := time.Now()
-	*w = writer{ResponseWriter: rw, pace: h.server.pace, start: now, extended: now}
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, extended: now}
 	rw.Header()["X-Content-Type-Options"] = nosniff
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
@@ -173,11 +179,13 @@ func (s *Server) routes(t Trust) *echo.Echo {
 
 	get(e, "/go", s.module)
 	get(e, modulesPrefix+"*", s.module)
+	get(e, atLeastPrefix+"*", s.moduleAtLeast)
 	get(e, "/livez", s.livez)
 	get(e, "/readyz", s.readyz)
 	get(e, "/metrics", echo.WrapHandler(s.metrics.handler()), admin...)
 	get(e, "/api/v1/status", s.status, open...)
 	get(e, "/api/v1/replication", s.replication, open...)
+	get(e, "/api/v1/replication/stream", s.replicationStream, open...)
 
 	get(e, "/api/v1/repos", s.listRepos, admin...)
 	e.POST("/api/v1/repos", as(actor, s.createRepo), admin...)
@@ -186,6 +194,17 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.DELETE("/api/v1/repos/:repo", as(actor, s.deleteRepo), admin...)
 	e.POST("/api/v1/repos/:repo/restore", as(actor, s.restoreRepo), admin...)
 	e.PUT("/api/v1/repos/:repo/modules/*", as(actor, s.publish), admin...)
+
+	get(e, "/api/v1/sites", s.listSites, admin...)
+	e.POST("/api/v1/sites", as(actor, s.invite), admin...)
+	e.DELETE("/api/v1/sites/:site", as(actor, s.removeSite), admin...)
+	e.POST("/api/v1/leave", as(actor, s.leave), admin...)
+	e.POST("/api/v1/homes", as(actor, s.moveHome), admin...)
+	e.POST("/api/v1/epoch", as(actor, s.newEpoch), admin...)
+	get(e, "/api/v1/diff/:site", s.diff, admin...)
+	get(e, "/api/v1/blocks", s.listBlocks, admin...)
+	e.POST("/api/v1/blocks", as(actor, s.addBlock), admin...)
+	e.DELETE("/api/v1/blocks", as(actor, s.removeBlock), admin...)
 
 	get(e, "/api/v1/log", s.log, admin...)
 	e.POST("/api/v1/verify", s.verify, admin...)
@@ -204,11 +223,11 @@ func as(actor string, h func(c echo.Context, actor string) error) echo.HandlerFu
 	return func(c echo.Context) error { return h(c, actor) }
 }
 
-// failed answers with an error: in text below /go/, else in JSON. An answer that
+// failed answers with an error: in text below /go/ and /at-least/, else in JSON. An answer that
 // has begun is cut, so that it isn't taken for whole.
 func (s *Server) failed(err error, c echo.Context) {
 	w, r := c.Response().Writer.(*writer), c.Request()
-	module := r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix)
+	module := r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix) || strings.HasPrefix(r.URL.Path, atLeastPrefix)
 	f := failureOf(r.Context(), err, module)
 	if f.internal {
 		s.logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

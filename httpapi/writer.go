@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"io"
 	"math"
 	"net/http"
@@ -21,6 +22,7 @@ type writer struct {
 	http.ResponseWriter
 	pace time.Duration
 
+	stop     context.Context // ends when the server is told to stop
 	start    time.Time
 	extended time.Time // when the write deadline was set last
 	status   int       // 0 until the header is written
@@ -67,13 +69,16 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	to, ok := w.ResponseWriter.(io.ReaderFrom)
-	if !ok {
-		return io.Copy(struct{ io.Writer }{w}, src)
-	}
 	all, ok := src.(*io.LimitedReader)
 	if !ok {
 		all = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
+	if _, ok := all.R.(*arriving); ok {
+		return w.readArriving(src)
+	}
+	to, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	for size := int64(paceBytes); all.N > 0; size = longPart {
 		// The first part shows nothing but that the client is there; those that
@@ -89,6 +94,14 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 		}
 	}
 	return n, nil
+}
+
+// untilStop returns a context that ends with ctx, and when the server is told to
+// stop: for what waits, and must not hold that up.
+func (w *writer) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	forget := context.AfterFunc(w.stop, cancel)
+	return ctx, func() { forget(); cancel() }
 }
 
 // Unwrap returns the writer below, for http.ResponseController.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +14,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
-	"registry-node/node"
 )
 
 // publishFlags are what publish is asked for.
@@ -25,6 +25,8 @@ type publishFlags struct {
 	worktree bool
 	dryRun   bool
 	asJSON   bool
+	sites    string
+	timeout  time.Duration
 }
 
 func publishCommand() *cobra.Command {
@@ -41,7 +43,11 @@ working tree holds, and the version's time is the commit's. Otherwise it is the
 directory as it is, which --worktree asks for in any case.
 
 The hash (h1) is computed here and compared by the node. Publishing the same
-content again is no error; other content under the same version is.`,
+content again is no error; other content under the same version is.
+
+With --sites it waits until that many sites hold the version, the node's own
+included. If they do not in time, the version is published nonetheless, they get
+it when they can, and the exit code is 1.`,
 		Args: wants("DIR or ZIP"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -50,6 +56,8 @@ content again is no error; other content under the same version is.`,
 	fs.StringVar(&f.version, "version", "", "the `version`, as v1.2.3")
 	fs.StringVar(&f.module, "module", "", "module `path`, where there is no go.mod or to be sure")
 	fs.StringVar(&f.repo, "repo", "local", "`name` of the repository that takes it")
+	fs.StringVar(&f.sites, "sites", "", "`number` of sites that have to hold it, or all")
+	fs.DurationVar(&f.timeout, "timeout", 0, "`time` to wait for --sites (default 30s)")
 	fs.BoolVar(&f.worktree, "worktree", false, "publish the directory as it is, even if git has a tag for the version")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "list what would be published, and don't")
 	jsonFlag(cmd, &f.asJSON)
@@ -73,6 +81,9 @@ func (f *publishFlags) run(cmd *cobra.Command, path string) error {
 			return usageError{err}
 		}
 	}
+	if err := f.checkSites(); err != nil {
+		return err
+	}
 	p, err := f.pack(cmd.Context(), path)
 	if err != nil {
 		return err
@@ -88,12 +99,15 @@ func (f *publishFlags) run(cmd *cobra.Command, path string) error {
 	}
 	defer c.close()
 	progress := byteProgress(cmd.ErrOrStderr(), p.size)
-	done, err := c.publish(cmd.Context(), repo, p, progress)
+	done, err := c.publish(cmd.Context(), repo, p, f.acknowledgement(), progress)
 	progress.end()
 	if err != nil {
 		return err
 	}
-	return printPublished(cmd.OutOrStdout(), done, f.asJSON)
+	if err := printPublished(cmd.OutOrStdout(), done, f.asJSON); err != nil {
+		return err
+	}
+	return done.complain(cmd.ErrOrStderr())
 }
 
 // pack makes the module zip of what path names. The caller removes it.
@@ -116,8 +130,8 @@ func (f *publishFlags) pack(ctx context.Context, path string) (*packed, error) {
 	return packDir(path, f.module, f.version)
 }
 
-// publish uploads a packed module.
-func (c *client) publish(ctx context.Context, repo events.RepoName, p *packed, show *progress) (done node.Published, err error) {
+// publish uploads a packed module. The query says what sites to wait for.
+func (c *client) publish(ctx context.Context, repo events.RepoName, p *packed, query url.Values, show *progress) (done publication, err error) {
 	file, err := os.Open(p.file)
 	if err != nil {
 		return done, err
@@ -131,7 +145,7 @@ func (c *client) publish(ctx context.Context, repo events.RepoName, p *packed, s
 	if err != nil {
 		return done, err
 	}
-	query := url.Values{"h1": {p.h1.String()}}
+	query.Set("h1", p.h1.String())
 	if !p.time.IsZero() {
 		query.Set("time", p.time.UTC().Format(time.RFC3339))
 	}
@@ -143,10 +157,19 @@ func (c *client) publish(ctx context.Context, repo events.RepoName, p *packed, s
 	req.ContentLength = p.size
 	req.Header.Set("Content-Type", "application/zip")
 	req.Header.Set("Expect", "100-continue")
-	return done, c.do(req, &done)
+	resp, err := c.send(req)
+	if err != nil {
+		return done, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&done); err != nil {
+		return done, fmt.Errorf("answer from %s: %w", c.where, err)
+	}
+	done.late = resp.StatusCode == http.StatusAccepted
+	return done, nil
 }
 
-func printPublished(w io.Writer, p node.Published, asJSON bool) error {
+func printPublished(w io.Writer, p publication, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, p)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,11 +214,41 @@ func TestRefusalComesBeforeTheUpload(t *testing.T) {
 	}(c.http.Transport))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // a node that waits for the zip waits longer
 	defer cancel()
-	_, err = c.publish(ctx, repoName("local"), p, byteProgress(nil, p.size))
+	_, err = c.publish(ctx, repoName("local"), p, url.Values{}, byteProgress(nil, p.size))
 	if err == nil || !strings.Contains(err.Error(), "does not own") {
 		t.Errorf("error %v", err)
 	}
 	if sent.done != 0 {
 		t.Errorf("%d bytes were sent in vain", sent.done)
+	}
+}
+
+func TestPublishWaitsForSites(t *testing.T) {
+	fresh(t)
+	dir := writeTree(t, t.TempDir(), map[string]string{"go.mod": "module corp.example/w\n", "w.go": "package w\n"})
+	ok(t, "repo", "set", "local", "--owns", "corp.example/**")
+	publish := []string{"publish", dir, "--version", "v1.0.0"}
+	if out := ok(t, append(publish, "--sites", "1", "--json")...); !strings.Contains(out, `"sites_have": 1`) {
+		t.Errorf("prints %s", out)
+	}
+	ok(t, append(publish, "--sites", "all", "--timeout", "1s")...)
+	refused(t, exitNo, append(publish, "--sites", "2"), "the registry has 1")
+}
+
+// TestPublishThatIsLate is decided, but not where it was to be.
+func TestPublishThatIsLate(t *testing.T) {
+	dir := writeTree(t, t.TempDir(), map[string]string{"go.mod": "module corp.example/w\n", "w.go": "package w\n"})
+	for body, c := range map[string]struct {
+		code int
+		want string
+	}{
+		`{"module":"corp.example/w","version":"v1.0.0","sites_have":1}`: {exitNo, "only 1 of the sites hold it by now"},
+		`{"module":"corp.example/w","version":"v1.0.0"}`:                {exitOK, "decided at the repository's home"},
+	} {
+		url := answers(t, http.StatusAccepted, "application/json", body)
+		r := try(t, "publish", dir, "--version", "v1.0.0", "--server", url)
+		if r.code != c.code || !strings.Contains(r.stderr, c.want) || !strings.HasPrefix(r.stdout, "published corp.example/w@v1.0.0") {
+			t.Errorf("%s: %+v", body, r)
+		}
 	}
 }

@@ -144,10 +144,12 @@ func printRepo(w io.Writer, r node.RepoInfo) error {
 	switch r.Kind {
 	case events.Local:
 		t.row("owns", list(r.Owns))
+		t.row("blobs", list(r.Blobs))
 	case events.Remote:
 		t.row("upstream", r.Upstream)
 		t.row("sumdb", r.Sumdb)
 		t.row("no sumdb for", list(r.NoSumdb))
+		t.row("blobs", list(r.Blobs))
 	case events.Virtual:
 		t.row("members", list(r.Members))
 		deploy := "-"

@@ -21,6 +21,7 @@ type settingFlags struct {
 	noSumdb     []string
 	members     []string
 	deploy      string
+	blobs       []string
 }
 
 func (f *settingFlags) addFlags(cmd *cobra.Command, t *target) {
@@ -32,6 +33,7 @@ func (f *settingFlags) addFlags(cmd *cobra.Command, t *target) {
 	fs.StringArrayVar(&f.noSumdb, "no-sumdb", nil, "remote: `pattern` of module paths that the checksum database does not know; can be repeated")
 	fs.StringSliceVar(&f.members, "members", nil, "virtual: `names` of the repositories behind it, first to last")
 	fs.StringVar(&f.deploy, "deploy", "", "virtual: `name` of the local member that takes what is published")
+	fs.StringArrayVar(&f.blobs, "blobs", nil, "local, remote: `rule` by which sites fetch zips, as 'oslo,turku:big.example/**=lazy' or eager or never; can be repeated; the first that matches holds; replaces what there is, '' with nothing")
 	must(cmd.RegisterFlagCompletionFunc("members", t.completeRepos(events.Local, events.Remote)))
 	must(cmd.RegisterFlagCompletionFunc("deploy", t.completeRepos(events.Local)))
 }
@@ -40,6 +42,7 @@ func repoCreateCommand(t *target) *cobra.Command {
 	var (
 		f      settingFlags
 		kind   string
+		home   string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -54,12 +57,19 @@ func repoCreateCommand(t *target) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			if home != "" {
+				if r.Home, err = events.ParseSite(home); err != nil {
+					return usageError{err}
+				}
+			}
 			return t.repoCall(cmd, http.MethodPost, reposPath, r, asJSON)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.addFlags(cmd, t)
 	cmd.Flags().StringVar(&kind, "kind", "", "`kind`: local, remote or virtual")
+	cmd.Flags().StringVar(&home, "home", "", "`site` that decides what is published (default: that of the node)")
+	must(cmd.RegisterFlagCompletionFunc("home", t.completeSites))
 	must(cmd.RegisterFlagCompletionFunc("kind", completeWords("local", "remote", "virtual")))
 	jsonFlag(cmd, &asJSON)
 	return cmd
@@ -80,6 +90,9 @@ func (f *settingFlags) newRepo(name, kind string) (r node.NewRepo, err error) {
 		return r, err
 	}
 	if s.Members, err = parseAll(f.members, events.ParseRepoName); err != nil {
+		return r, err
+	}
+	if s.Blobs, err = parseBlobs(f.blobs); err != nil {
 		return r, err
 	}
 	if f.deploy != "" {
@@ -149,6 +162,13 @@ func (f *settingFlags) change(fs *pflag.FlagSet, disowns, useSumdb []string) (c 
 		}
 		c.Deploy = &deploy
 	}
+	if fs.Changed("blobs") {
+		rules, err := parseBlobs(f.blobs)
+		if err != nil {
+			return c, err
+		}
+		c.Blobs = &rules
+	}
 	for _, p := range []struct {
 		to    *[]events.Pattern
 		texts []string
@@ -161,6 +181,14 @@ func (f *settingFlags) change(fs *pflag.FlagSet, disowns, useSumdb []string) (c 
 		return c, errors.New("nothing to change is named")
 	}
 	return c, nil
+}
+
+// parseBlobs parses rules for blobs. One empty text is no rules at all.
+func parseBlobs(texts []string) ([]events.BlobRule, error) {
+	if len(texts) == 1 && texts[0] == "" {
+		return []events.BlobRule{}, nil
+	}
+	return parseAll(texts, events.ParseBlobRule)
 }
 
 // parseAll parses each text.

@@ -27,6 +27,7 @@ type serveFlags struct {
 	insecure bool
 	logLevel string
 	logForm  string
+	peer     peerFlags
 }
 
 const defaultSite = "main"
@@ -59,17 +60,27 @@ DIR/http.addr. Administrators on this machine reach it through DIR/admin.sock.`,
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			open := func(ctx context.Context, opts node.Options) (*node.Node, error) {
+				return openNode(ctx, cfg, opts, cmd.ErrOrStderr())
+			}
+			return serve(cmd.Context(), cfg, open, cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().BoolVar(&f.init, "init", false, "make a new registry if the data directory is empty")
+	f.addFlags(cmd)
+	return cmd
+}
+
+// addFlags adds the settings of a node that serves, however it comes to be.
+func (f *serveFlags) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.data, "data", "", "data `directory`")
-	fs.BoolVar(&f.init, "init", false, "make a new registry if the data directory is empty")
 	fs.StringVar(&f.site, "site", "", "`name` of the site; a new registry's is \""+defaultSite+"\" by default, another's must be this")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 is any free one")
 	fs.StringVar(&f.tlsCert, "tls-cert", "", "PEM `file` with the certificate chain for https")
 	fs.StringVar(&f.tlsKey, "tls-key", "", "PEM `file` with the key of the certificate")
 	fs.BoolVar(&f.insecure, "insecure-http", false, "allow an address that others can reach without TLS")
+	f.peer.addFlags(fs)
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn, error")
 	fs.StringVar(&f.logForm, "log-format", "text", "`form` of the log: text, json")
 	fs.String(configFlag, "", "YAML `file` with settings")
@@ -77,7 +88,6 @@ DIR/http.addr. Administrators on this machine reach it through DIR/admin.sock.`,
 	must(cmd.MarkFlagFilename(configFlag, "yaml", "yml"))
 	must(cmd.RegisterFlagCompletionFunc("log-level", completeWords("debug", "info", "warn", "error")))
 	must(cmd.RegisterFlagCompletionFunc("log-format", completeWords("text", "json")))
-	return cmd
 }
 
 // serveConfig is what serve runs with; it is checked.
@@ -86,15 +96,16 @@ type serveConfig struct {
 	init   bool
 	site   events.Site // zero: whichever it is
 	listen string
+	peer   peerFlags
 	tls    *tls.Config // nil: plain HTTP
 	logger *slog.Logger
 }
 
 // parse checks the settings. Nothing has been opened yet but the TLS files.
 func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
-	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen}
+	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen, peer: f.peer}
 	if f.data == "" {
-		return cfg, usagef("--data is missing: the directory that holds the registry, or gets it with --init")
+		return cfg, usagef("--data is missing: the directory that holds the registry, or gets it")
 	}
 	if f.site != "" {
 		if cfg.site, err = events.ParseSite(f.site); err != nil {
@@ -106,6 +117,9 @@ func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
 	}
 	loopback, err := isLoopback(f.listen)
 	if err != nil {
+		return cfg, err
+	}
+	if err := f.peer.check(); err != nil {
 		return cfg, err
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
@@ -165,6 +179,12 @@ func openNode(ctx context.Context, cfg serveConfig, opts node.Options, notes io.
 	if err != nil {
 		return nil, err
 	}
+	return ofSite(n, cfg)
+}
+
+// ofSite returns n if it is of the site that it has to be of, and closes it if
+// not.
+func ofSite(n *node.Node, cfg serveConfig) (*node.Node, error) {
 	if !cfg.site.IsZero() && cfg.site != n.Site() {
 		return nil, errors.Join(fmt.Errorf("data directory %s is of site %s, not %s as --site says", cfg.data, n.Site(), cfg.site), n.Close())
 	}

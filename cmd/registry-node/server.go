@@ -31,12 +31,15 @@ const drainTime = 30 * time.Second
 // would have it collect many times a second.
 const gcPercent = 300
 
+// opener opens the node that is to be served, and may make it first.
+type opener func(context.Context, node.Options) (*node.Node, error)
+
 // serve runs the node until ctx ends.
 //
 // The order: listen (so that an address in use leaves the data alone), open the
 // node, which locks the directory, then the admin socket, then http.addr, then
 // answer. In the end the other way round.
-func serve(ctx context.Context, cfg serveConfig, stdout, stderr io.Writer) (err error) {
+func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) (err error) {
 	tcp, err := net.Listen("tcp", cfg.listen)
 	if err != nil {
 		return err
@@ -46,11 +49,12 @@ func serve(ctx context.Context, cfg serveConfig, stdout, stderr io.Writer) (err 
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	opts := node.Options{Logger: cfg.logger, Version: programVersion(), Self: ownAddresses(addr)}
+	opts := node.Options{Logger: cfg.logger, Version: programVersion(), Self: ownAddresses(addr),
+		PeerListen: cfg.peer.listen, Advertise: cfg.peer.advertise, PeerBandwidth: int64(cfg.peer.bandwidth)}
 	if err := removeStaleAddr(ctx, cfg.data); err != nil {
 		return err
 	}
-	n, err := openNode(ctx, cfg, opts, stderr)
+	n, err := open(ctx, opts)
 	if err != nil {
 		return err
 	}
