@@ -28,6 +28,7 @@ type admission struct {
 	info, mod []byte      // both, or none
 	modH1     events.H1   // the go.mod that the zip belongs to, if that is not part of this
 	zip       *blob.Stage // nil if the zip is not part of this
+	stored    bool        // the zip has been committed, see store
 
 	sums     upstream.Sums // what the checksum database says, if it was asked
 	sumdb    string        // its name
@@ -96,8 +97,8 @@ func (n *Node) already(a *admission, c events.Content) (got admitted, done bool,
 	}
 	h := &v.Contents[0]
 	if a.zip != nil && slices.Contains(h.Zips, c.Zip) {
-		if _, err := a.zip.Commit(c.Zip.Digest); err != nil {
-			return admitted{}, true, storeFailed(err, a.mv.Path+"@"+a.mv.Version)
+		if err := a.store(); err != nil {
+			return admitted{}, true, err
 		}
 	}
 	return admitted{h.First.Event, h.First.Time, true, h.Content}, true, nil
@@ -202,9 +203,18 @@ func (n *Node) storeBlobs(ctx context.Context, a *admission, c *events.Content) 
 		return nil
 	}
 	c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
-	if _, err := a.zip.Commit(c.Zip.Digest); err != nil {
-		return storeFailed(err, what)
+	return a.store()
+}
+
+// store makes the zip durable as a blob, once.
+func (a *admission) store() error {
+	if a.stored {
+		return nil
 	}
+	if _, err := a.zip.Commit(a.zip.Digest()); err != nil {
+		return storeFailed(err, a.mv.Path+"@"+a.mv.Version)
+	}
+	a.stored = true
 	return nil
 }
 
@@ -253,7 +263,7 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 // isHomeOf reports why this site can't decide about the versions in r.
 func (n *Node) isHomeOf(r *events.Repo) error {
 	if r.Home() != n.id.Site {
-		return fail(ErrUnavailable, "site %s decides about repository %s, and this is site %s", r.Home(), r.Name, n.id.Site)
+		return because(errNotHome, ErrUnavailable, "site %s decides about repository %s, and this is site %s", r.Home(), r.Name, n.id.Site)
 	}
 	return n.hasTenuresBefore(r.Homes)
 }

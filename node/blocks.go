@@ -71,11 +71,10 @@ func (n *Node) Unblock(ctx context.Context, mv module.Version, actor string) err
 	if err := checkBlock(mv); err != nil {
 		return err
 	}
-	if home, away := n.registryAway(); away {
-		_, err := n.sites.forward(ctx, home, opUnblock, actor, awayVersion{mv.Path, mv.Version}, &struct{}{})
+	_, err := n.atRegistryHome(ctx, opUnblock, actor, awayVersion{mv.Path, mv.Version}, &nothing{}, func() error {
+		_, err := n.unblock(ctx, mv, actor)
 		return err
-	}
-	_, err := n.unblock(ctx, mv, actor)
+	})
 	return err
 }
 

@@ -37,6 +37,55 @@ var codes = map[string]error{
 	"unavailable": ErrUnavailable, "no_space": ErrNoSpace,
 }
 
+// errNotHome is the cause of a refusal by a site that is not home, as far as it
+// knows. Where homes have just moved, the one that asks and the one that is
+// asked see it at different moments.
+var errNotHome = errors.New("not home")
+
+// codeNotHome is its name between sites.
+const codeNotHome = "not_home"
+
+// homePatience is how long sites may disagree about who is home before who asked
+// is told.
+const homePatience = 3 * time.Second
+
+// atHome decides at the site that home names: by local if it is this one, else
+// by away. It goes on asking for a while where a home is just moving.
+func (n *Node) atHome(ctx context.Context, home func(*events.Directory) events.Site, local func() error, away func(home events.Site) error) error {
+	giveUp := time.Now().Add(homePatience)
+	for {
+		ch := n.sites.moved.wait()
+		err := error(nil)
+		if h := home(n.directory()); h == n.id.Site || h.IsZero() {
+			err = local()
+		} else {
+			err = away(h)
+		}
+		if !errors.Is(err, errNotHome) || time.Now().After(giveUp) {
+			return err
+		}
+		select {
+		case <-ch:
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// atRegistryHome has the registry's home decide what body says, and reads the
+// result into out; local does it at this site.
+func (n *Node) atRegistryHome(ctx context.Context, what, actor string, body, out any, local func() error) (f forwarded, err error) {
+	err = n.atHome(ctx, (*events.Directory).Home, local, func(home events.Site) (err error) {
+		f, err = n.sites.forward(ctx, home, what, actor, body, out)
+		return err
+	})
+	return f, err
+}
+
+// nothing is the result of a decision that has none.
+type nothing struct{}
+
 // forwarded is what came of a forwarded decision.
 type forwarded struct {
 	at events.Position // zero if nothing was appended
@@ -64,11 +113,13 @@ func (s *sites) forward(ctx context.Context, home events.Site, what, actor strin
 	if err != nil {
 		return forwarded{}, err
 	}
-	if a.Code != "" {
-		kind := codes[a.Code]
-		if kind == nil {
-			kind = ErrUnavailable
-		}
+	switch kind := codes[a.Code]; {
+	case a.Code == "":
+	case a.Code == codeNotHome:
+		return forwarded{}, because(errNotHome, ErrUnavailable, "%s", a.Text)
+	case kind == nil:
+		return forwarded{}, fail(ErrUnavailable, "%s", a.Text)
+	default:
 		return forwarded{}, fail(kind, "%s", a.Text)
 	}
 	if err := json.Unmarshal(a.Result, out); err != nil {
@@ -125,7 +176,7 @@ func (s *sites) decide(ctx context.Context, from events.Site, raw []byte, interi
 		ctx, cancel := context.WithDeadline(ctx, req.Deadline)
 		defer cancel()
 		a := s.decideNow(ctx, from, req, interim)
-		if a.Code != "unavailable" { // that may be otherwise in a moment
+		if a.Code != "unavailable" && a.Code != codeNotHome { // that may be otherwise in a moment
 			s.decided.put(key, a)
 		}
 		return a, nil
@@ -147,6 +198,9 @@ func (s *sites) decideNow(ctx context.Context, from events.Site, req replication
 	}
 	var told *Error
 	if errors.As(err, &told) {
+		if errors.Is(err, errNotHome) {
+			return replication.DecideAnswer{Code: codeNotHome, Text: told.Text}
+		}
 		for code, kind := range codes {
 			if told.Kind == kind {
 				return replication.DecideAnswer{Code: code, Text: told.Text}
@@ -172,39 +226,39 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 			return n.changeRepo(ctx, b.Name, b.Change, req.Actor)
 		})
 	case opRepoDelete:
-		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) {
+		return run(req, func(b awayRepo) (nothing, events.Position, error) {
 			at, err := n.deleteRepo(ctx, b.Name, b.Reason, req.Actor)
-			return RepoInfo{}, at, err
+			return nothing{}, at, err
 		})
 	case opRepoRestore:
 		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) { return n.restoreRepo(ctx, b.Name, req.Actor) })
 	case opUnblock:
-		return run(req, func(b awayVersion) (struct{}, events.Position, error) {
+		return run(req, func(b awayVersion) (nothing, events.Position, error) {
 			at, err := n.unblock(ctx, b.version(), req.Actor)
-			return struct{}{}, at, err
+			return nothing{}, at, err
 		})
 	case opInvite:
-		return run(req, func(b awayInvitation) (struct{}, events.Position, error) {
+		return run(req, func(b awayInvitation) (nothing, events.Position, error) {
 			at, err := n.invite(ctx, b, req.Actor)
-			return struct{}{}, at, err
+			return nothing{}, at, err
 		})
 	case opJoin:
-		return run(req, func(b joinRequest) (struct{}, events.Position, error) {
+		return run(req, func(b joinRequest) (nothing, events.Position, error) {
 			at, err := n.acceptJoin(ctx, b)
-			return struct{}{}, at, err
+			return nothing{}, at, err
 		})
 	case opSiteChange:
-		return run(req, func(b events.SiteChanged) (struct{}, events.Position, error) {
+		return run(req, func(b events.SiteChanged) (nothing, events.Position, error) {
 			if b.Name != from {
-				return struct{}{}, events.Position{}, fail(ErrForbidden, "site %s can't change what is said of site %s", from, b.Name)
+				return nothing{}, events.Position{}, fail(ErrForbidden, "site %s can't change what is said of site %s", from, b.Name)
 			}
 			at, err := n.changeSite(ctx, b)
-			return struct{}{}, at, err
+			return nothing{}, at, err
 		})
 	case opSiteLeft:
-		return run(req, func(b awayRemoval) (struct{}, events.Position, error) {
+		return run(req, func(b awayRemoval) (nothing, events.Position, error) {
 			at, err := n.removeSite(ctx, b, req.Actor)
-			return struct{}{}, at, err
+			return nothing{}, at, err
 		})
 	case opHomeMove:
 		return run(req, func(b awayMove) (HomeMove, events.Position, error) {

@@ -33,21 +33,26 @@ type HomeMove struct {
 // ErrForbidden (no recovery key), ErrNoSpace, ErrUnavailable.
 func (n *Node) MoveHome(ctx context.Context, repo string, to events.Site, force bool, reason, actor string) (HomeMove, error) {
 	m := awayMove{repo, to, force, reason}
-	decider, err := n.moveDecider(m)
-	if err != nil {
+	if _, err := n.moveDecider(n.directory(), m); err != nil {
 		return HomeMove{}, err
 	}
-	if decider == n.id.Site {
-		return n.moveHome(ctx, m, actor)
-	}
 	var done HomeMove
-	_, err = n.sites.forward(ctx, decider, opHomeMove, actor, m, &done)
+	decider := func(d *events.Directory) events.Site {
+		site, _ := n.moveDecider(d, m) // if it is gone meanwhile, this site says so
+		return site
+	}
+	err := n.atHome(ctx, decider, func() (err error) {
+		done, err = n.moveHome(ctx, m, actor)
+		return err
+	}, func(home events.Site) error {
+		_, err := n.sites.forward(ctx, home, opHomeMove, actor, m, &done)
+		return err
+	})
 	return done, err
 }
 
 // moveDecider returns the site that decides about a move.
-func (n *Node) moveDecider(m awayMove) (events.Site, error) {
-	d := n.directory()
+func (n *Node) moveDecider(d *events.Directory, m awayMove) (events.Site, error) {
 	homes, err := homesOf(d, m.Repo)
 	switch {
 	case err != nil:
@@ -118,7 +123,7 @@ func (n *Node) moveHome(ctx context.Context, m awayMove, actor string) (HomeMove
 // cede gives a home away that is this site's.
 func (n *Node) cede(last events.Tenure, homes []events.Tenure, id events.RepoID, m awayMove, after events.Mark, actor string) (events.Body, error) {
 	if last.Site != n.id.Site {
-		return nil, fail(ErrUnavailable, "site %s is home, and this is site %s", last.Site, n.id.Site)
+		return nil, because(errNotHome, ErrUnavailable, "site %s is home, and this is site %s", last.Site, n.id.Site)
 	}
 	if m.To != n.id.Site && !n.sites.connected(m.To) {
 		return nil, fail(ErrUnavailable, "site %s is not connected to site %s%s; a home moves only while both are there", m.To, n.id.Site, n.sites.lastHeard(m.To))
@@ -171,7 +176,7 @@ func (n *Node) hasTenuresBefore(homes []events.Tenure) error {
 			return err
 		}
 		if m.Compare(t.Until) < 0 {
-			return fail(ErrUnavailable, "this site became home before it has received all that site %s decided (%v of %v)", t.Site, m, t.Until)
+			return because(errNotHome, ErrUnavailable, "this site became home before it has received all that site %s decided (%v of %v)", t.Site, m, t.Until)
 		}
 	}
 	return nil

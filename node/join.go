@@ -132,11 +132,10 @@ func (n *Node) Invite(ctx context.Context, name events.Site, valid time.Duration
 	}
 	rand.Read(t.Secret)
 	inv := awayInvitation{name, secretHash(t.Secret), time.Unix(t.Expires, 0).UTC()}
-	if home, away := n.registryAway(); away {
-		_, err = n.sites.forward(ctx, home, opInvite, actor, inv, &struct{}{})
-	} else {
-		_, err = n.invite(ctx, inv, actor)
-	}
+	_, err = n.atRegistryHome(ctx, opInvite, actor, inv, &nothing{}, func() error {
+		_, err := n.invite(ctx, inv, actor)
+		return err
+	})
 	if err != nil {
 		return Invitation{}, err
 	}
@@ -184,11 +183,10 @@ func (r joinRequest) text() []byte {
 
 // joinSite has the registry's home decide about a request to join.
 func (n *Node) joinSite(ctx context.Context, r joinRequest) error {
-	if home, away := n.registryAway(); away {
-		_, err := n.sites.forward(ctx, home, opJoin, "node", r, &struct{}{})
+	_, err := n.atRegistryHome(ctx, opJoin, "node", r, &nothing{}, func() error {
+		_, err := n.acceptJoin(ctx, r)
 		return err
-	}
-	_, err := n.acceptJoin(ctx, r)
+	})
 	return err
 }
 

@@ -91,11 +91,10 @@ func (n *Node) Leave(ctx context.Context, actor string) error {
 }
 
 func (n *Node) endMembership(ctx context.Context, r awayRemoval, actor string) error {
-	if home, away := n.registryAway(); away {
-		_, err := n.sites.forward(ctx, home, opSiteLeft, actor, r, &struct{}{})
+	_, err := n.atRegistryHome(ctx, opSiteLeft, actor, r, &nothing{}, func() error {
+		_, err := n.removeSite(ctx, r, actor)
 		return err
-	}
-	_, err := n.removeSite(ctx, r, actor)
+	})
 	return err
 }
 
@@ -162,12 +161,10 @@ func (s *sites) describe(ctx context.Context, cert tls.Certificate) {
 		if m.Certificate == b.Certificate && (reflect.DeepEqual(m.Addresses, b.Addresses) || len(m.Addresses)+len(b.Addresses) == 0) {
 			return
 		}
-		var err error
-		if home, away := n.registryAway(); away {
-			_, err = s.forward(ctx, home, opSiteChange, "node", b, &struct{}{})
-		} else {
-			_, err = n.changeSite(ctx, b)
-		}
+		_, err := n.atRegistryHome(ctx, opSiteChange, "node", b, &nothing{}, func() error {
+			_, err := n.changeSite(ctx, b)
+			return err
+		})
 		if err != nil {
 			n.logger.Debug("the registry does not say yet how this site is reached", "error", err)
 			select {

@@ -17,9 +17,11 @@ import (
 // have seen its log, and takes back what it lacks (DESIGN 4.5).
 
 const (
-	// askPeers is how long a node waits at its start for the other sites. Who
-	// hasn't been heard by then is not waited for.
-	askPeers = 10 * time.Second
+	// askPeers is how long a node waits at its start for any other site, and
+	// askOthers for the rest if one has been heard. Who hasn't been heard by then
+	// is not waited for.
+	askPeers  = 10 * time.Second
+	askOthers = 2 * time.Second
 	// unsureFile stands in the data directory of a site that may have lost
 	// entries: then one other site at least must answer before it writes.
 	unsureFile = "unsure"
@@ -29,7 +31,7 @@ const (
 // writes in.
 func (s *sites) catchUpOwn(ctx context.Context) {
 	n := s.node
-	deadline := time.Now().Add(askPeers)
+	start := time.Now()
 	for {
 		ch := s.changes.wait()
 		waiting, answered := s.unheard()
@@ -37,7 +39,11 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 		if n.joining() {
 			waiting = max(waiting, 1) // its name and key must be known here
 		}
-		if waiting == 0 && (!unsure || answered > 0) || time.Now().After(deadline) && !n.joining() && (!unsure || answered > 0) {
+		patience := askPeers
+		if answered > 0 {
+			patience = askOthers
+		}
+		if (waiting == 0 || time.Since(start) > patience && !n.joining()) && (!unsure || answered > 0) {
 			if s.ownEnd() {
 				break
 			}

@@ -76,14 +76,30 @@ func (n *Node) Publish(ctx context.Context, p Publication) (Published, error) {
 		return Published{}, storeFailed(err, what)
 	}
 	a.zip = stage
-	if home := r.Home(); home != n.id.Site {
-		return n.publishAway(ctx, home, a)
+	return n.publish(ctx, a)
+}
+
+// publish decides about a publication at the repository's home. Once the zip is
+// stored here it stays so while sites find out who is home.
+func (n *Node) publish(ctx context.Context, a admission) (p Published, err error) {
+	home := func(d *events.Directory) events.Site {
+		if r := d.Repo(a.repo.ID); r != nil {
+			return r.Home()
+		}
+		return n.id.Site
 	}
-	got, err := n.admit(ctx, a)
+	err = n.atHome(ctx, home, func() error {
+		got, err := n.admit(ctx, a)
+		p = published(a.repo, a.mv, got)
+		return err
+	}, func(home events.Site) (err error) {
+		p, err = n.publishAway(ctx, home, &a)
+		return err
+	})
 	if err != nil {
 		return Published{}, err
 	}
-	return published(r, a.mv, got), nil
+	return p, nil
 }
 
 func published(r *events.Repo, mv module.Version, got admitted) Published {

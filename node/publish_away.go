@@ -25,19 +25,19 @@ type awayPublication struct {
 // publishAway has the home of a repository decide about a publication. The zip
 // is checked and made durable here first, so that the home can fetch it, and so
 // that the version is readable here once this node has applied the decision.
-func (n *Node) publishAway(ctx context.Context, home events.Site, a admission) (Published, error) {
-	c, err := n.verify(ctx, &a)
+func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) (Published, error) {
+	c, err := n.verify(ctx, a)
 	if err != nil {
 		return Published{}, err
 	}
-	if got, done, err := n.already(&a, c); done {
+	if got, done, err := n.already(a, c); done {
 		return published(a.repo, a.mv, got), err
 	}
 	n.blobs.admitting.RLock()
 	defer n.blobs.admitting.RUnlock()
 	zip := events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
-	if _, err := a.zip.Commit(zip.Digest); err != nil {
-		return Published{}, storeFailed(err, a.mv.Path+"@"+a.mv.Version)
+	if err := a.store(); err != nil {
+		return Published{}, err
 	}
 	var p Published
 	f, err := n.sites.forward(ctx, home, opPublish, a.actor, awayPublication{

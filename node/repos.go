@@ -98,15 +98,27 @@ func (st *state) info(r *events.Repo) RepoInfo {
 
 // CreateRepo makes a repository, whose home is this site if nr names none.
 // Errors: ErrExists, ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (info RepoInfo, err error) {
+func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, error) {
 	if nr.Home.IsZero() {
 		nr.Home = n.id.Site
 	}
-	if home, away := n.registryAway(); away {
-		return n.repoAway(ctx, home, opRepoCreate, nr.Name, actor, nr)
+	return n.decideAboutRepo(ctx, opRepoCreate, nr.Name, actor, nr, func() (RepoInfo, events.Position, error) {
+		return n.createRepo(ctx, nr, actor)
+	})
+}
+
+// decideAboutRepo has the registry's home decide about a repository, by local if
+// it is this site, and returns the repository as this node sees it then.
+func (n *Node) decideAboutRepo(ctx context.Context, what string, name events.RepoName, actor string, body any,
+	local func() (RepoInfo, events.Position, error)) (info RepoInfo, err error) {
+	f, err := n.atRegistryHome(ctx, what, actor, body, &info, func() (err error) {
+		info, _, err = local()
+		return err
+	})
+	if err != nil || f.at.Mark.IsZero() || f.pending {
+		return info, err
 	}
-	info, _, err = n.createRepo(ctx, nr, actor)
-	return info, err
+	return n.Repo(name)
 }
 
 func (n *Node) createRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, events.Position, error) {
@@ -144,24 +156,6 @@ func (n *Node) createRepo(ctx context.Context, nr NewRepo, actor string) (RepoIn
 	return info, at.Position, err
 }
 
-// registryAway returns the site that decides for the registry, and whether that
-// is another one.
-func (n *Node) registryAway() (home events.Site, away bool) {
-	home = n.directory().Home()
-	return home, home != n.id.Site && !home.IsZero()
-}
-
-// repoAway has the registry's home decide about a repository, and returns it as
-// this node sees it then.
-func (n *Node) repoAway(ctx context.Context, home events.Site, what string, name events.RepoName, actor string, body any) (RepoInfo, error) {
-	var theirs RepoInfo
-	f, err := n.sites.forward(ctx, home, what, actor, body, &theirs)
-	if err != nil || f.pending || what == opRepoDelete {
-		return theirs, err
-	}
-	return n.Repo(name)
-}
-
 func hasVersions(v view, r *events.Repo) (bool, error) {
 	for _, err := range v.txn.Prefix(events.VersionsPrefix(r.ID, "")) {
 		return err == nil, err
@@ -171,12 +165,10 @@ func hasVersions(v view, r *events.Repo) (bool, error) {
 
 // ChangeRepo changes the settings of a repository. Errors: ErrNotFound,
 // ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (info RepoInfo, err error) {
-	if home, away := n.registryAway(); away {
-		return n.repoAway(ctx, home, opRepoChange, name, actor, awayRepo{Name: name, Change: change})
-	}
-	info, _, err = n.changeRepo(ctx, name, change, actor)
-	return info, err
+func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, error) {
+	return n.decideAboutRepo(ctx, opRepoChange, name, actor, awayRepo{Name: name, Change: change}, func() (RepoInfo, events.Position, error) {
+		return n.changeRepo(ctx, name, change, actor)
+	})
 }
 
 func (n *Node) changeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, events.Position, error) {
@@ -198,11 +190,10 @@ func (n *Node) changeRepo(ctx context.Context, name events.RepoName, change Repo
 // member of a virtual repository is not deleted. Errors: ErrNotFound, ErrExists
 // (it is a member), ErrNoSpace, ErrUnavailable.
 func (n *Node) DeleteRepo(ctx context.Context, name events.RepoName, reason, actor string) error {
-	if home, away := n.registryAway(); away {
-		_, err := n.repoAway(ctx, home, opRepoDelete, name, actor, awayRepo{Name: name, Reason: reason})
+	_, err := n.atRegistryHome(ctx, opRepoDelete, actor, awayRepo{Name: name, Reason: reason}, &nothing{}, func() error {
+		_, err := n.deleteRepo(ctx, name, reason, actor)
 		return err
-	}
-	_, err := n.deleteRepo(ctx, name, reason, actor)
+	})
 	return err
 }
 
@@ -219,12 +210,10 @@ func (n *Node) deleteRepo(ctx context.Context, name events.RepoName, reason, act
 
 // RestoreRepo takes a deletion back. Errors: ErrNotFound, ErrExists (it is not
 // deleted), ErrNoSpace, ErrUnavailable.
-func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (info RepoInfo, err error) {
-	if home, away := n.registryAway(); away {
-		return n.repoAway(ctx, home, opRepoRestore, name, actor, awayRepo{Name: name})
-	}
-	info, _, err = n.restoreRepo(ctx, name, actor)
-	return info, err
+func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, error) {
+	return n.decideAboutRepo(ctx, opRepoRestore, name, actor, awayRepo{Name: name}, func() (RepoInfo, events.Position, error) {
+		return n.restoreRepo(ctx, name, actor)
+	})
 }
 
 func (n *Node) restoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, events.Position, error) {
@@ -263,7 +252,7 @@ func (n *Node) decideRepo(ctx context.Context, name events.RepoName, deleted boo
 
 func (n *Node) isRegistryHome(d *events.Directory) error {
 	if home := d.Home(); home != n.id.Site {
-		return fail(ErrUnavailable, "site %s decides about repositories, and this is site %s", home, n.id.Site)
+		return because(errNotHome, ErrUnavailable, "site %s decides about this, and this is site %s", home, n.id.Site)
 	}
 	return n.hasTenuresBefore(d.Homes)
 }

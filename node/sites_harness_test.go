@@ -49,6 +49,11 @@ func (w *world) open(name string) *node.Node {
 		w.t.Fatalf("open %s: %v", name, err)
 	}
 	w.sites[name] = n
+	if addr := n.PeerAddr(); addr != nil && w.opts[name].PeerListen != "" {
+		o := w.opts[name]
+		o.PeerListen = addr.String() // also after a restart, so that the others find it
+		w.opts[name] = o
+	}
 	w.t.Cleanup(func() { n.Close() })
 	return n
 }
@@ -175,4 +180,9 @@ func (w *world) zip(at, repo string, mv module.Version) ([]byte, error) {
 		return io.ReadAll(z.Stream)
 	}
 	return io.ReadAll(z.File)
+}
+
+// zipReader returns a reader of the module zip of a tree.
+func zipReader(t testing.TB, v module.Version, files tree) io.Reader {
+	return bytes.NewReader(zipOf(t, v, files))
 }
