@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,7 +88,9 @@ func joinToken(args []string, stdin io.Reader) (string, error) {
 }
 
 // joinNode makes the data directory of a site that joins, unless it has joined,
-// and opens it with all that the registry knew.
+// and opens it. Until the site has learnt from the others that it is a member
+// it waits for all that the registry knew, as to know less is to deny what there
+// is; from then on it opens as serve does, whoever of the others is up.
 func joinNode(ctx context.Context, cfg serveConfig, token string, opts node.Options, progress io.Writer) (*node.Node, error) {
 	if err := node.Join(ctx, token, cfg.data, opts); err != nil {
 		return nil, err
@@ -99,6 +102,9 @@ func joinNode(ctx context.Context, cfg serveConfig, token string, opts node.Opti
 	if n, err = ofSite(n, cfg); err != nil {
 		return nil, err
 	}
+	if isMember(n) {
+		return n, nil
+	}
 	show := newCatchUpProgress(progress)
 	err = n.CatchUp(ctx, show.show)
 	show.end(err == nil)
@@ -107,4 +113,9 @@ func joinNode(ctx context.Context, cfg serveConfig, token string, opts node.Opti
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// isMember reports whether a node's site knows that it is a member.
+func isMember(n *node.Node) bool {
+	return slices.ContainsFunc(n.Sites(), func(s node.SiteInfo) bool { return s.Self && s.State == "member" })
 }

@@ -134,15 +134,21 @@ type running struct {
 // test, or with end.
 func serving(t *testing.T, data string, args ...string) *running {
 	t.Helper()
+	return started(t, "serve", data, args...)
+}
+
+// started is serving for any command that serves.
+func started(t *testing.T, command, data string, args ...string) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &running{data: data, log: watch("msg=ready"), cancel: cancel, ended: make(chan int, 1)}
-	args = append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0"}, args...)
+	args = append([]string{command, "--data", data, "--listen", "127.0.0.1:0"}, args...)
 	go func() { s.ended <- run(ctx, args, strings.NewReader(""), io.Discard, s.log) }()
 	select {
 	case <-s.log.seen:
 	case code := <-s.ended:
 		cancel()
-		t.Fatalf("serve: exit code %d\n%s", code, s.log)
+		t.Fatalf("%s: exit code %d\n%s", command, code, s.log)
 	}
 	t.Cleanup(func() { s.end(t) })
 	addr, err := os.ReadFile(filepath.Join(data, addrFile))

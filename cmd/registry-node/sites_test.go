@@ -256,3 +256,33 @@ func TestRepoBlobs(t *testing.T) {
 	}
 	refused(t, exitUsage, []string{"repo", "create", "v", "--kind", "virtual", "--members", "local", "--blobs", "lazy"}, "virtual repository has no blobs")
 }
+
+// TestJoin takes a second site from a token to serving, and once more with
+// nobody else up.
+func TestJoin(t *testing.T) {
+	first := serving(t, filepath.Join(t.TempDir(), "first"), "--init", "--peer-listen", "127.0.0.1:0")
+	dir := writeTree(t, t.TempDir(), map[string]string{"go.mod": "module corp.example/j\n", "j.go": "package j\n"})
+	ok(t, "repo", "set", "local", "--owns", "corp.example/**", "--data", first.data)
+	ok(t, "publish", dir, "--version", "v1.0.0", "--data", first.data)
+	t.Setenv(joinTokenEnv, strings.TrimSpace(ok(t, "invite", "oslo", "--data", first.data)))
+	data := filepath.Join(t.TempDir(), "second")
+	second := started(t, "join", data)
+	if got := get(t, second.url+"/go/local/corp.example/j/@v/list"); got != "v1.0.0\n" {
+		t.Errorf("the second site lists %q", got)
+	}
+	if out := ok(t, "publish", dir, "--version", "v1.1.0", "--sites", "all", "--data", data); !strings.Contains(out, "at main/") {
+		t.Errorf("publish at the second site prints %q", out)
+	}
+	if out := ok(t, "status", "--data", data); !strings.Contains(out, "main  connected") || !strings.Contains(out, "oslo  here") {
+		t.Errorf("status:\n%s", out)
+	}
+	if !strings.Contains(second.log.String(), "joined: ") {
+		t.Errorf("join says nothing of its progress:\n%s", second.log)
+	}
+	second.end(t)
+	first.end(t)
+	again := started(t, "join", data)
+	if got := get(t, again.url+"/go/local/corp.example/j/@v/list"); got != "v1.0.0\nv1.1.0\n" {
+		t.Errorf("the second site alone lists %q", got)
+	}
+}

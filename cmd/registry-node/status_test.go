@@ -140,3 +140,27 @@ func TestStatusWatchJSON(t *testing.T) {
 		t.Errorf("exit code %d, prints %q, want %q", r.code, r.stdout, want)
 	}
 }
+
+// TestStatusWatchLines prints a line for a change that shows, and none else.
+func TestStatusWatchLines(t *testing.T) {
+	equal := `{"agreement":"equal","sites":[{"name":"a","self":true},{"name":"b","connected":true%s}]}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, more := range []string{"", `,"free_bytes":7`, `,"lag_entries":3,"blobs_missing":1`} {
+			fmt.Fprintf(w, "data: "+equal+"\n\n", more)
+		}
+	}))
+	t.Cleanup(s.Close)
+	r := try(t, "status", "--watch", "--server", s.URL)
+	lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+	if len(lines) != 2 || !strings.HasSuffix(lines[0], " equal; a here; b connected") || !strings.HasSuffix(lines[1], "b connected, behind 3 entries, 0s, blobs missing 1, 0 B") {
+		t.Errorf("prints %q", lines)
+	}
+}
+
+// TestStatusDoesNotRepeatItself where a node says of itself what it tells others.
+func TestStatusDoesNotRepeatItself(t *testing.T) {
+	url := answers(t, 200, "application/json", `{"reasons":["the disk is full"],"replication":{"sites":[{"name":"a","self":true,"reasons":["the disk is full"]}]}}`)
+	if r := try(t, "status", "--server", url); strings.Count(r.stdout, "the disk is full") != 1 {
+		t.Errorf("prints\n%s", r.stdout)
+	}
+}

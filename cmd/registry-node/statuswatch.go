@@ -24,7 +24,7 @@ const maxEvent = 4 << 20
 // on a terminal as a table that is drawn anew, elsewhere as a line each.
 func (c *client) watchStatus(cmd *cobra.Command, asJSON bool) error {
 	out := cmd.OutOrStdout()
-	show := printChange
+	show := changePrinter()
 	switch {
 	case asJSON:
 		show = func(w io.Writer, _ *node.Replication, raw []byte) error {
@@ -67,10 +67,25 @@ func redraw(w io.Writer, rep *node.Replication, _ []byte) error {
 	return err
 }
 
-// printChange shows all sites in one line.
-func printChange(w io.Writer, rep *node.Replication, _ []byte) error {
+// changePrinter returns what prints all sites in one line, unless that is the
+// line from before.
+func changePrinter() func(w io.Writer, rep *node.Replication, _ []byte) error {
+	before := ""
+	return func(w io.Writer, rep *node.Replication, _ []byte) error {
+		line := changeText(rep)
+		if line == before {
+			return nil
+		}
+		before = line
+		_, err := fmt.Fprintln(w, time.Now().Format(time.RFC3339), line)
+		return err
+	}
+}
+
+// changeText shows all sites in one line.
+func changeText(rep *node.Replication) string {
 	var line strings.Builder
-	fmt.Fprintf(&line, "%s %s", time.Now().Format(time.RFC3339), rep.Agreement)
+	line.WriteString(rep.Agreement)
 	for _, s := range rep.Sites {
 		fmt.Fprintf(&line, "; %s %s", s.Name, stateText(s))
 		if b := behindText(s); b != dash {
@@ -81,10 +96,9 @@ func printChange(w io.Writer, rep *node.Replication, _ []byte) error {
 		}
 	}
 	if n := len(sitesTroubles(rep)); n > 0 {
-		fmt.Fprintf(&line, "; %d need a person", n)
+		fmt.Fprintf(&line, "; to see to: %d", n)
 	}
-	_, err := fmt.Fprintln(w, line.String())
-	return err
+	return line.String()
 }
 
 // changes yields the JSON of node.Replication, as it is and whenever it changes.
