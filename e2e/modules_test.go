@@ -3,6 +3,7 @@ package e2e
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -108,3 +109,6 @@ func hash1(names []string, text func(name string) string) string {
 	}
 	return sum
 }
+
+// digest returns the SHA-256 under which a store keeps some bytes.
+func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

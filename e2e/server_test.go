@@ -9,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +30,11 @@ type server struct {
 	URL string
 	// said is what all processes of this server have written to their log.
 	said *output
+	// args begin the command line of the next process; none: of a registry of
+	// one site, which is made if need be.
+	args []string
+	// pid is that of the process that was started last.
+	pid atomic.Int64
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone; then err is set
@@ -76,12 +83,17 @@ func (s *server) tryStart() error {
 	if err := os.Remove(addrFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // one that a killed process left
 	}
-	s.cmd = exec.Command(program(s.t), "serve", "--init", "--data", s.dir, "--listen", "127.0.0.1:0")
+	args := s.args
+	if len(args) == 0 {
+		args = []string{"serve", "--init"}
+	}
+	s.cmd = exec.Command(program(s.t), append(slices.Clone(args), "--data", s.dir, "--listen", "127.0.0.1:0")...)
 	s.cmd.Env = s.env
 	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
+	s.pid.Store(int64(s.cmd.Process.Pid))
 	s.exited = make(chan struct{})
 	go func() { // ends with the process, which the cleanup of the test kills
 		s.err = s.cmd.Wait()
@@ -95,12 +107,12 @@ func (s *server) tryStart() error {
 		select {
 		case <-s.exited:
 			s.cmd = nil
-			return fmt.Errorf("serve ended: %w", s.err)
+			return fmt.Errorf("%s ended: %w", args[0], s.err)
 		default:
 		}
 		if time.Now().After(deadline) {
 			s.kill()
-			return fmt.Errorf("serve was not ready within %v", readyWithin)
+			return fmt.Errorf("%s was not ready within %v", args[0], readyWithin)
 		}
 	}
 }
