@@ -62,12 +62,12 @@ func (b *bootstrap) others(self events.Site) []replication.Peer {
 	return list
 }
 
-// remember keeps what the Directory says of the other members, once it is more
-// than one site's.
+// remember keeps what the Directory says of the other members, once it tells of
+// this site, too.
 func (b *bootstrap) remember(dir string, self events.Site, d *events.Directory) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if d.Home().IsZero() {
+	if !tellsOf(d, self) {
 		return nil
 	}
 	var peers []knownPeer

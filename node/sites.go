@@ -160,12 +160,13 @@ func (s *sites) close() error {
 	return nil
 }
 
-// peers returns the other members as the Directory has them; before it has any,
-// as they were known when this node joined or last ran.
+// peers returns the other members as the Directory has them; before it has this
+// site itself, as they were known when this node joined or last ran. A Directory
+// that is still being followed may know the others without their addresses.
 func (s *sites) peers() []replication.Peer {
 	n := s.node
 	d := n.directory()
-	if d.Home().IsZero() {
+	if !tellsOf(d, n.id.Site) {
 		return n.bootstrap.others(n.id.Site)
 	}
 	var list []replication.Peer
@@ -176,6 +177,13 @@ func (s *sites) peers() []replication.Peer {
 		list = append(list, replication.Peer{Site: m.Name, Addresses: m.Addresses, Certificates: []events.Digest{m.Certificate}})
 	}
 	return list
+}
+
+// tellsOf reports whether a Directory has the joining of a site, and so all that
+// the registry's home had stated until then.
+func tellsOf(d *events.Directory, site events.Site) bool {
+	m, ok := d.Site(site)
+	return ok && len(m.Keys) > 0
 }
 
 // membersChanged takes up what a new Directory says of the members.
