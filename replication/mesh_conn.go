@@ -1,7 +1,9 @@
 package replication
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,11 @@ func (w *wire) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return w.Conn.Read(b)
+	n, err := w.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) && w.idle.Load() > 0 {
+		_ = w.Close() // who reads may wait for who writes, and that for the network
+	}
+	return n, err
 }
 
 // SetDeadline sets the deadline for writing, and for reading unless that is

@@ -100,8 +100,11 @@ func (p *member) login(tc *tls.Conn, w *wire) (*link, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, 2*helloTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = w.Close() })()
-	l, err := newLink(p.m.cfg.Site, w, &p.m.running, nats.Token(token),
-		nats.SetCustomDialer(dialed{&framedConn{Conn: tc}}), nats.FlusherTimeout(time.Minute))
+	pump := newPump(&framedConn{Conn: tc}, w)
+	if !p.m.running.start(pump.run) {
+		return nil, ErrMeshClosed
+	}
+	l, err := newLink(p.m.cfg.Site, pump, &p.m.running, nats.Token(token), nats.SetCustomDialer(dialed{pump}))
 	if err != nil {
 		return nil, err
 	}

@@ -410,7 +410,7 @@ func TestHostileServer(t *testing.T) {
 					served.Go(func() {
 						defer c.Close()
 						r := bufio.NewReader(c)
-						fmt.Fprint(c, "INFO {\"headers\":true,\"max_payload\":8388608}\r\n")
+						fmt.Fprint(c, "INFO {\"proto\":1,\"headers\":true,\"max_payload\":8388608}\r\n")
 						for line := ""; err == nil && !strings.HasPrefix(line, "PING"); line, err = r.ReadString('\n') {
 						}
 						fmt.Fprint(c, "PONG\r\n")

@@ -29,12 +29,11 @@ var errUnsent = errors.New("not sent")
 
 // A link is one NATS connection: to the server of a peer, or to this site's own.
 //
-// The NATS client writes to the network while it holds its lock, so a connection
-// that takes no bytes would block whoever calls it. So only the link's writer
-// publishes; others hand it their messages and wait under their own contexts.
+// Only the link's writer publishes, when the pump has room; others hand it their
+// messages and wait for that under their own contexts.
 type link struct {
 	nc    *nats.Conn
-	wire  *wire // below nc; nil for the one to this site's own server
+	pump  *pump // below nc; nil for the one to this site's own server
 	inbox string
 	out   chan *nats.Msg
 	gone  chan struct{} // closed when the connection has ended
@@ -48,9 +47,9 @@ type link struct {
 
 // newLink connects with opts and readies the inbox of site. The writer runs in
 // crew until the link is closed.
-func newLink(site events.Site, w *wire, running *crew, opts ...nats.Option) (*link, error) {
+func newLink(site events.Site, p *pump, running *crew, opts ...nats.Option) (*link, error) {
 	l := &link{
-		wire:  w,
+		pump:  p,
 		inbox: inboxOf(site),
 		out:   make(chan *nats.Msg, 64),
 		gone:  make(chan struct{}),
@@ -86,8 +85,8 @@ func newLink(site events.Site, w *wire, running *crew, opts ...nats.Option) (*li
 
 // close ends the connection; gone is closed soon after.
 func (l *link) close() {
-	if l.wire != nil {
-		_ = l.wire.Close() // first: it ends a write under way, during which nc is locked
+	if l.pump != nil {
+		_ = l.pump.Close()
 	}
 	l.nc.Close()
 }
@@ -102,6 +101,9 @@ func (l *link) write() {
 			if err := l.nc.PublishMsg(msg); err != nil {
 				l.close()
 				return
+			}
+			if l.pump != nil {
+				l.pump.wait()
 			}
 		}
 	}

@@ -67,10 +67,7 @@ func newMember(m *Mesh, site events.Site) *member {
 
 // wake has a member that can't be reached be dialled at once.
 func (p *member) wake() {
-	select {
-	case p.kick <- struct{}{}:
-	default:
-	}
+	signal(p.kick)
 }
 
 // A route is a way to send to a member.
@@ -87,7 +84,7 @@ func (p *member) routes() iter.Seq[route] {
 	var rs []route
 	p.mu.Lock()
 	if l := p.dialled; l != nil {
-		rs = append(rs, route{l, subjectReq + p.m.cfg.Site.String() + ".", l.gone, &l.suspect})
+		rs = append(rs, route{l, subjectReq + p.m.cfg.Site.String() + ".", l.pump.wire.closed, &l.suspect})
 	}
 	if s, mine := p.session, p.m.mine.Load(); s != nil && mine != nil {
 		rs = append(rs, route{mine, subjectTo + p.site.String() + ".", s.wire.closed, &s.suspect})
