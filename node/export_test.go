@@ -30,3 +30,9 @@ func (n *Node) Reserve(bytes uint64) { n.space.reserve = bytes }
 
 // Sweep removes blobs older than age that nothing refers to.
 func (n *Node) Sweep(ctx context.Context, age time.Duration) error { return n.sweep(ctx, age) }
+
+// StopFollowing keeps a node from storing what other sites write, until release.
+func (n *Node) StopFollowing() (release func()) {
+	n.sites.folding.Lock()
+	return n.sites.folding.Unlock
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -78,16 +79,32 @@ func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor s
 // Leave ends the membership of this node's own site. All that it wrote stays.
 // Errors: ErrInvalid (it is home of something), ErrNoSpace, ErrUnavailable.
 func (n *Node) Leave(ctx context.Context, actor string) error {
+	if err := mayLeave(n.directory(), n.id.Site); err != nil {
+		return err
+	}
 	m, err := n.markOf(n.id.Site)
 	if err != nil {
 		return err
 	}
 	n.commits.hold(fmt.Sprintf("site %s is leaving the registry", n.id.Site))
 	err = n.endMembership(ctx, awayRemoval{Name: n.id.Site, Until: m, Reason: "it left"}, actor)
+	if errors.Is(err, ErrUnavailable) && n.sites.hasLeft(ctx) {
+		return nil // the answer is lost: who is no member is cut off
+	}
 	if err != nil {
 		n.commits.release()
 	}
 	return err
+}
+
+// hasLeft asks the other sites whether this one is no member any more.
+func (s *sites) hasLeft(ctx context.Context) bool {
+	for _, p := range s.peers() {
+		if s.askLeft(ctx, p.Site) {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) endMembership(ctx context.Context, r awayRemoval, actor string) error {
@@ -112,16 +129,8 @@ func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (eve
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		if !v.dir.MemberNow(r.Name) {
-			return nil, fail(ErrNotFound, "there is no site called %q that is a member", r.Name)
-		}
-		if v.dir.Home() == r.Name {
-			return nil, fail(ErrInvalid, "site %s is the registry's home; move that first: registry-node home move --registry --to SITE", r.Name)
-		}
-		for _, repo := range v.dir.Repos() {
-			if repo.Kind == events.Local && repo.Home() == r.Name {
-				return nil, fail(ErrInvalid, "site %s is home of repository %s; move that first: registry-node home move %s --to SITE (with --force if the site is gone)", r.Name, repo.Name, repo.Name)
-			}
+		if err := mayLeave(v.dir, r.Name); err != nil {
+			return nil, err
 		}
 		h, _, err := n.index.Load().Head(r.Name)
 		if err != nil {
@@ -130,6 +139,22 @@ func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (eve
 		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: h.Position.Mark, Hash: h.Position.Hash, Reason: r.Reason, Actor: actor}}, nil
 	})
 	return at.Position, err
+}
+
+// mayLeave reports why the membership of a site can't end.
+func mayLeave(d *events.Directory, site events.Site) error {
+	if !d.MemberNow(site) {
+		return fail(ErrNotFound, "there is no site called %q that is a member", site)
+	}
+	if d.Home() == site {
+		return fail(ErrInvalid, "site %s is the registry's home; move that first: registry-node home move --registry --to SITE", site)
+	}
+	for _, repo := range d.Repos() {
+		if repo.Kind == events.Local && repo.Home() == site {
+			return fail(ErrInvalid, "site %s is home of repository %s; move that first: registry-node home move %s --to SITE (with --force if the site is gone)", site, repo.Name, repo.Name)
+		}
+	}
+	return nil
 }
 
 // changeSite records how a member is reached, at this site, the registry's home.

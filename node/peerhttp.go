@@ -27,6 +27,7 @@ func (s *sites) peerHandler() http.Handler {
 	mux.HandleFunc("GET "+blobsPath+"{digest}", s.member(s.serveBlob))
 	mux.HandleFunc("PUT "+blobsPath+"{digest}", s.member(s.takeBlob))
 	mux.HandleFunc("POST "+joinPath, s.serveJoin)
+	mux.HandleFunc("GET "+leftPath, s.serveLeft)
 	return mux
 }
 

@@ -149,6 +149,7 @@ func (s *sites) start(ctx context.Context) error {
 	n.life.wg.Go(func() { s.adoptLoop(n.life.ctx) })
 	n.life.wg.Go(func() { s.vouchLoop(n.life.ctx) })
 	n.life.wg.Go(func() { s.raiseLoop(n.life.ctx) })
+	n.life.wg.Go(func() { s.askLeftLoop(n.life.ctx) })
 	return nil
 }
 
