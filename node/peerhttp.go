@@ -28,6 +28,7 @@ func (s *sites) peerHandler() http.Handler {
 	mux.HandleFunc("PUT "+blobsPath+"{digest}", s.member(s.takeBlob))
 	mux.HandleFunc("POST "+joinPath, s.serveJoin)
 	mux.HandleFunc("GET "+leftPath, s.serveLeft)
+	mux.HandleFunc("GET "+sumdbPath, s.serveSumdb)
 	return mux
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -75,6 +76,7 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 	rem.client = upstream.New(list, upstream.Options{Via: n.Via(), UserAgent: "registry-node/" + n.opts.Version})
 	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
 		Database: db, Client: rem.client, State: localState{n, "sumdb " + r.ID.String()},
+		Others: func(ctx context.Context, path string) ([]byte, error) { return n.sites.sumdbElsewhere(ctx, r.ID, path) },
 	})
 	if err != nil {
 		rem.client.Close()

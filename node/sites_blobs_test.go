@@ -185,3 +185,24 @@ func damage(t testing.TB, file string) {
 		t.Fatal(err)
 	}
 }
+
+// With the upstream and its checksum database gone, a site that has just joined
+// proves and serves what others have fetched.
+func TestSumdbThroughPeers(t *testing.T) {
+	up := newProxy(t)
+	x := up.add("example.org/x", "v1.0.0", goMod("example.org/x").with("a.go", noise(100)))
+	w := newWorld(t, defaults(up))
+	want := zipOf(t, x, up.trees[x])
+	if _, err := w.zip("a", "public", x); err != nil {
+		t.Fatal(err)
+	}
+	up.Close()
+	w.join("b", "a", false)
+	if got, err := w.zip("b", "all", x); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("zip at b: %v", err)
+	}
+	if _, err := repo(t, w.sites["b"], "all").Sumdb(t.Context(), dbName+"/lookup/"+x.Path+"@"+x.Version); err != nil {
+		t.Errorf("lookup at b: %v", err)
+	}
+	w.equal()
+}

@@ -43,6 +43,10 @@ type SumdbConfig struct {
 	// supports it, else directly. Its limits apply.
 	Client *Client
 	State  State
+	// Others, if not nil, is asked for what is at a path below the database when
+	// the database can't be reached: another Sumdb's Held, say. It needs no trust,
+	// as all is proved.
+	Others func(ctx context.Context, path string) ([]byte, error)
 }
 
 // Sums are the hashes that the checksum database has for one module version.
@@ -98,7 +102,7 @@ func NewSumdb(cfg SumdbConfig) (*Sumdb, error) {
 	s := &Sumdb{
 		db:      cfg.Database,
 		nosumdb: cfg.NoSumdb,
-		remote:  newSumdbRemote(ctx, cfg.Database, cfg.Client),
+		remote:  newSumdbRemote(ctx, cfg),
 		state:   cfg.State,
 		stop:    stop,
 		lookups: newFlights[record](ctx),

@@ -14,6 +14,7 @@ const baseTime = time.Hour
 type sumdbRemote struct {
 	client *Client
 	db     Database
+	others func(ctx context.Context, path string) ([]byte, error) // may be nil
 	probes *flights[entry]
 
 	mu    sync.Mutex
@@ -21,16 +22,28 @@ type sumdbRemote struct {
 	until time.Time // guarded by mu; base holds until then
 }
 
-func newSumdbRemote(ctx context.Context, db Database, client *Client) *sumdbRemote {
-	r := &sumdbRemote{client: client, db: db, probes: newFlights[entry](ctx)}
-	if !db.Off() {
-		client.guard.trust(db.direct())
+func newSumdbRemote(ctx context.Context, cfg SumdbConfig) *sumdbRemote {
+	r := &sumdbRemote{client: cfg.Client, db: cfg.Database, others: cfg.Others, probes: newFlights[entry](ctx)}
+	if !r.db.Off() {
+		r.client.guard.trust(r.db.direct())
 	}
 	return r
 }
 
-// get returns what is at path below the database. Errors are those of Client.
+// get returns what is at path below the database, as the database says, or, if
+// it can't be reached, as others have it. Errors are those of Client.
 func (r *sumdbRemote) get(ctx context.Context, path string, limit int64) ([]byte, error) {
+	data, err := r.ask(ctx, path, limit)
+	if err == nil || r.others == nil || ctx.Err() != nil || !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) {
+		return data, err
+	}
+	if data, othersErr := r.others(ctx, path); othersErr == nil && int64(len(data)) <= limit {
+		return data, nil
+	}
+	return nil, err
+}
+
+func (r *sumdbRemote) ask(ctx context.Context, path string, limit int64) ([]byte, error) {
 	base, err := r.find(ctx)
 	if err != nil {
 		return nil, err

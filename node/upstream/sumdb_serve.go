@@ -47,6 +47,42 @@ func (s *Sumdb) Serve(ctx context.Context, path string) (Answer, error) {
 	return Answer{}, sumdbError(ErrNotFound, fmt.Errorf("neither supported, latest, lookup nor tile: %q", clip(path)))
 }
 
+// Held returns what State holds for a path below the database ("latest",
+// "lookup/…", "tile/…") in the form in which the database gives it, and whether
+// it does. It asks nobody.
+func (s *Sumdb) Held(path string) (data []byte, ok bool, err error) {
+	h := s.head.Load()
+	if s.db.Off() || h.tree.N == 0 {
+		return nil, false, nil
+	}
+	switch kind, arg, _ := strings.Cut(path, "/"); {
+	case path == "latest":
+		return h.note, true, nil
+	case kind == "lookup":
+		mv, err := parseLookup(arg)
+		if err != nil {
+			return nil, false, nil
+		}
+		at, err := lookupPath(mv)
+		if err != nil {
+			return nil, false, nil
+		}
+		rec, ok, err := s.storedRecord(at)
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		body, err := tlog.FormatRecord(rec.id, rec.text)
+		return append(body, h.note...), err == nil, err
+	case kind == "tile":
+		t, err := tlog.ParseTilePath(path)
+		if err != nil || t.H != tileHeight || t.L < 0 {
+			return nil, false, nil
+		}
+		return s.storedTile(t)
+	}
+	return nil, false, nil
+}
+
 // serveLatest answers with the pinned head, if there is one yet.
 func (s *Sumdb) serveLatest(ctx context.Context) (Answer, error) {
 	if h := s.head.Load(); h.tree.N > 0 {
