@@ -212,7 +212,7 @@ func TestBehindIsNeverAbsent(t *testing.T) {
 	if err := w.sites["b"].AtLeast(t.Context(), p.At.Site, p.At.Mark); err != nil {
 		t.Error(err)
 	}
+	w.equal()
 	_, err = w.zip("b", "all", mv(x.Path, "v1.1.0"))
 	isKind(t, err, node.ErrNotFound)
-	w.equal()
 }
