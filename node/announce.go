@@ -43,10 +43,11 @@ func (s *sites) announcement() replication.Announcement {
 	n := s.node
 	space := n.space.look()
 	count, bytes := s.wants.missing()
+	conflicts, reasons := s.stands()
 	a := replication.Announcement{
 		Site: n.id.Site, Version: n.opts.Version, Level: n.level(), Time: time.Now().UTC(),
-		BlobsMissing: count, BytesMissing: bytes, Conflicts: s.conflicts(), Writable: n.Ready() == nil,
-		FreeBytes: space.free, TotalBytes: space.total, Reasons: s.reasons(),
+		BlobsMissing: count, BytesMissing: bytes, Conflicts: conflicts, Writable: n.Ready() == nil,
+		FreeBytes: space.free, TotalBytes: space.total, Reasons: reasons,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

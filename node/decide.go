@@ -173,7 +173,8 @@ func (s *sites) decide(ctx context.Context, from events.Site, raw []byte, interi
 		return replication.Encode(a)
 	}
 	a, err := s.deciding.do(ctx, key, func(ctx context.Context) (replication.DecideAnswer, error) {
-		ctx, cancel := context.WithDeadline(ctx, req.Deadline)
+		// The deadline is by the asking site's clock, which may be off.
+		ctx, cancel := context.WithTimeout(ctx, min(max(time.Until(req.Deadline), decidePatience), decideLimit))
 		defer cancel()
 		a := s.decideNow(ctx, from, req, interim)
 		if a.Code != "unavailable" && a.Code != codeNotHome { // that may be otherwise in a moment

@@ -95,7 +95,8 @@ func (s *sites) ownEnd() bool {
 	var from events.Site
 	var most replication.LogState
 	for site, h := range s.heard {
-		if l := h.logs[own]; l.Position.Mark.Compare(at) > 0 && l.Position.Mark.Compare(most.Position.Mark) > 0 {
+		l := h.logs[own]
+		if s.hears(h) && l.Position != s.claims[site] && l.Position.Mark.Compare(at) > 0 && l.Position.Mark.Compare(most.Position.Mark) > 0 {
 			from, most = site, l
 		}
 	}
@@ -103,10 +104,25 @@ func (s *sites) ownEnd() bool {
 	if from.IsZero() {
 		return true
 	}
-	if err := s.takeBack(from); err != nil {
+	s.takeClaimed(from, most)
+	return false
+}
+
+// takeClaimed takes back what a peer says to have of this site's log. A claim
+// that it does not show to be true is not believed again: nobody can keep this
+// site from writing by words alone.
+func (s *sites) takeClaimed(from events.Site, l replication.LogState) {
+	err := s.takeBack(from)
+	if err != nil && s.node.life.ctx.Err() == nil {
 		s.node.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
 	}
-	return false
+	if !errors.Is(err, errSource) {
+		return
+	}
+	s.mu.Lock()
+	s.claims[from] = l.Position
+	s.mu.Unlock()
+	s.troubles.raise("claim "+from.String(), fmt.Sprintf("site %s says to hold more of this site's log, and does not show an entry that this site signed", from))
 }
 
 // ownIsFurther is called when a peer says that it has more of this site's log
@@ -116,32 +132,38 @@ func (s *sites) ownIsFurther(from events.Site, l replication.LogState) {
 	if n.commits.waits() {
 		return // catchUpOwn is at it
 	}
-	n.life.wg.Go(func() {
-		if err := s.takeBack(from); err != nil && n.life.ctx.Err() == nil {
-			n.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
-		}
-	})
+	s.mu.Lock()
+	disproved := s.claims[from] == l.Position
+	s.mu.Unlock()
+	if !disproved {
+		n.life.wg.Go(func() { s.takeClaimed(from, l) })
+	}
 }
 
 // takeBack appends what a peer has of this site's log beyond its end. Every
-// entry must be signed with this site's key and continue the log.
+// entry must be signed with this site's key and continue the log. It fails with
+// errSource if the peer shows none.
 func (s *sites) takeBack(from events.Site) error {
 	n := s.node
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
 	ctx, cancel := context.WithTimeout(n.life.ctx, time.Minute)
 	defer cancel()
-	for {
+	for all := 0; ; {
 		x := n.index.Load()
 		head, _, err := x.Head(n.id.Site)
 		if err != nil {
 			return err
 		}
 		raws, _, err := s.entriesFrom(ctx, from, n.id.Site, head.Position.Mark, maxPull)
+		if err == nil && len(raws) == 0 && all == 0 {
+			err = fmt.Errorf("%w: no entries", errSource)
+		}
 		if err != nil || len(raws) == 0 {
 			return err
 		}
 		taken, err := s.takeEntries(ctx, from, x, head, raws)
+		all += taken
 		if taken > 0 {
 			n.logger.Warn("entries of the own log are taken back", "from", from, "entries", taken)
 			s.troubles.raise("taken back", fmt.Sprintf("this site had lost entries of its log and took them back from site %s; find out why they were lost", from))
@@ -160,11 +182,10 @@ func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Inde
 	for _, raw := range raws {
 		e, err := events.DecodeEntry(raw)
 		if err != nil {
-			return taken, err
+			return taken, fmt.Errorf("%w: %w", errSource, err)
 		}
-		if key := n.keyOf(n.id.Site, e.Position.Mark); e.Verify(key) != nil {
-			s.troubles.raise("claim "+from.String(), fmt.Sprintf("site %s says to hold more of this site's log, and does not show an entry that this site signed", from))
-			return taken, nil
+		if err := e.Verify(n.keyOf(n.id.Site, e.Position.Mark)); err != nil {
+			return taken, fmt.Errorf("%w: %w", errSource, err)
 		}
 		prev := head.Position
 		if prev.Mark.IsZero() {

@@ -20,6 +20,9 @@ import (
 const (
 	joinPath = "/peer/join"
 	maxJoin  = 16 << 10
+	// joinRate bounds requests to join, which anybody who reaches the listener
+	// can send, per second and at once.
+	joinRate, joinBurst = 10, 100
 )
 
 func (s *sites) peerHandler() http.Handler {
@@ -172,6 +175,10 @@ func (s *sites) push(ctx context.Context, to events.Site, b events.Blob) error {
 // serveJoin answers the request of a new site to join.
 func (s *sites) serveJoin(w http.ResponseWriter, r *http.Request) {
 	n := s.node
+	if !s.joins.Allow() {
+		http.Error(w, "too many requests to join; try again in a moment", http.StatusTooManyRequests)
+		return
+	}
 	_, cert := replication.PeerOf(r)
 	var req joinRequest
 	err := json.NewDecoder(io.LimitReader(r.Body, maxJoin)).Decode(&req)

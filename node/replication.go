@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"registry-node/events"
@@ -214,9 +215,33 @@ func (s *sites) agrees(peer events.Site, own, theirs replication.Announcement) s
 	return Equal
 }
 
-// conflicts returns how many things need a person's decision at this site.
-func (s *sites) conflicts() int {
-	n := len(s.refused())
+// standing is what a person should know of this site. To find it takes a look
+// at every event without a right, so it is looked at anew a few times a second
+// at most.
+type standing struct {
+	mu        sync.Mutex
+	at        time.Time // guarded by mu
+	reasons   []string  // guarded by mu
+	conflicts int       // guarded by mu
+}
+
+const standingAge = 200 * time.Millisecond
+
+// stands returns the conflicts at this site, which need a person's decision, and
+// what else a person should know.
+func (s *sites) stands() (conflicts int, reasons []string) {
+	st := &s.standing
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if time.Since(st.at) > standingAge {
+		refused := s.refused()
+		st.at, st.conflicts, st.reasons = time.Now(), s.conflicts(refused), s.reasons(refused)
+	}
+	return st.conflicts, st.reasons
+}
+
+func (s *sites) conflicts(refused map[events.EventID]string) int {
+	n := len(refused)
 	for _, t := range []string{"fork ", "lost ", "lie ", "own fork"} {
 		n += s.troubles.count(t)
 	}
@@ -230,14 +255,13 @@ const (
 
 // reasons returns what a person should know of this site, cut to what an
 // announcement takes.
-func (s *sites) reasons() []string {
+func (s *sites) reasons(refused map[events.EventID]string) []string {
 	n := s.node
 	var list []string
 	if err := n.commits.mayWrite(); err != nil {
 		list = append(list, err.Error())
 	}
 	list = append(list, s.troubles.texts()...)
-	refused := s.refused()
 	ids := make([]events.EventID, 0, len(refused))
 	for id := range refused {
 		ids = append(ids, id)

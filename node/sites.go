@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"registry-node/events"
 	"registry-node/node/index"
 	"registry-node/replication"
@@ -28,7 +30,8 @@ type sites struct {
 	wants    *wants
 	decided  *table[string, replication.DecideAnswer] // by asker and id, for retries
 	deciding *flights[string, replication.DecideAnswer]
-	pulls    *flights[events.Digest, bool]
+	joins    *rate.Limiter
+	standing standing
 	// folding is held for reading by who folds another site's log, and for
 	// writing by who replaces the index.
 	folding sync.RWMutex
@@ -44,6 +47,7 @@ type sites struct {
 	lastEqual time.Time                              // guarded by mu
 	doubts    map[events.Site]map[events.Site]doubt  // guarded by mu; by peer and log: state hashes that differ
 	signed    replication.SignedHead                 // guarded by mu; own, as signed last
+	claims    map[events.Site]events.Position        // guarded by mu; of this site's log, by peer, that were not shown to be true
 	shunned   map[shunKey]bool                       // guarded by mu
 
 	coming  *arrivals
@@ -95,11 +99,11 @@ func newSites(n *Node) *sites {
 		node: n, announce: make(chan struct{}, 1),
 		decided:  newTable[string, replication.DecideAnswer](1 << 10),
 		deciding: newFlights[string, replication.DecideAnswer](n.life.ctx, &n.life.wg),
-		pulls:    newFlights[events.Digest, bool](n.life.ctx, &n.life.wg),
+		joins:    rate.NewLimiter(joinRate, joinBurst),
 		heard:    map[events.Site]*heard{}, heads: map[events.Site]replication.SignedHead{},
 		synced: map[events.Site]replication.LogState{}, followers: map[events.Site]*follower{},
 		overreach: map[events.EventID]events.Event{}, doubts: map[events.Site]map[events.Site]doubt{},
-		shunned: map[shunKey]bool{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
+		shunned: map[shunKey]bool{}, claims: map[events.Site]events.Position{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
 	}
 	s.troubles = troubles{changed: s.changes.notify, all: map[string]trouble{}}
 	s.wants = newWants(s)
@@ -321,6 +325,24 @@ func (n *Node) PeerAddr() net.Addr {
 	if m := n.sites.mesh.Load(); m != nil {
 		return m.Addr()
 	}
+	return nil
+}
+
+// resync takes over how far an index is that replaced another one.
+func (s *sites) resync(x *index.Index) error {
+	heads, err := x.Heads()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	clear(s.synced)
+	for _, h := range heads {
+		s.synced[h.Position.Site] = replication.LogState{Position: h.Position, StateHash: replication.Sum(h.StateHash)}
+	}
+	clear(s.doubts)
+	s.mu.Unlock()
+	s.changes.notify()
+	poke(s.announce)
 	return nil
 }
 

@@ -167,15 +167,20 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 	if err != nil {
 		return index.Head{}, err
 	}
-	if err := n.copyLogs(ctx, n.index.Load(), x, progress); err != nil {
-		return index.Head{}, errors.Join(err, x.Close())
-	}
+	// What can't be copied of the other sites' logs comes from them again.
+	err = n.copyLogs(ctx, n.index.Load(), x, progress)
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
 	n.sites.folding.Lock()
 	defer n.sites.folding.Unlock()
-	if err := n.copyLogs(ctx, n.index.Load(), x, progress); err != nil {
+	if err == nil {
+		err = n.copyLogs(ctx, n.index.Load(), x, progress)
+	}
+	if err != nil && (ctx.Err() != nil || !n.bootstrap.any()) {
 		return index.Head{}, errors.Join(err, x.Close())
+	}
+	if err != nil {
+		n.logger.Warn("other sites' logs are fetched again", "error", err)
 	}
 	// What the checksum database has proved and upstreams have listed goes along,
 	// so that it can be served without them.
@@ -185,7 +190,7 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 	if err := n.adoptIndex(x, number); err != nil {
 		return index.Head{}, err
 	}
-	if err := n.refreshDirectory(); err != nil {
+	if err := errors.Join(n.sites.resync(x), n.refreshDirectory()); err != nil {
 		return index.Head{}, err
 	}
 	head, _, err := x.Head(n.id.Site)
