@@ -40,7 +40,7 @@ func (b *bench) scale(ctx context.Context) error {
 	b.add("resident memory, idle", fmt.Sprintf("%.0f MiB", rss), "", "", "≤ 100 MiB")
 
 	data := filepath.Join(b.dir, "scale")
-	if err := b.makeLog(ctx, data); err != nil {
+	if err := b.makeLog(ctx, data, scaleVersions); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(data, "index")); err != nil {
@@ -78,13 +78,14 @@ func (b *bench) scale(ctx context.Context) error {
 
 func scalePath(i int) string { return fmt.Sprintf("corp.example/group%d/module%d", i%100, i) }
 
-// makeLog makes a registry whose log publishes a million versions.
-func (b *bench) makeLog(ctx context.Context, data string) error {
+// makeLog makes a registry whose log publishes so many versions. Their zips exist
+// nowhere, so other sites are told to fetch them only when somebody asks.
+func (b *bench) makeLog(ctx context.Context, data string, versions int) error {
 	s, err := b.serve(ctx, data)
 	if err != nil {
 		return err
 	}
-	err = b.command(ctx, data, "repo", "set", "local", "--owns", "corp.example/**")
+	err = b.command(ctx, data, "repo", "set", "local", "--owns", "corp.example/**", "--blobs", "lazy")
 	s.stop()
 	if err != nil {
 		return err
@@ -105,13 +106,13 @@ func (b *bench) makeLog(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
-	err = log.Rewrite(ctx, longLog(ctx, log, ed25519.NewKeyFromSeed(block.Bytes)), nil)
+	err = log.Rewrite(ctx, longLog(ctx, log, ed25519.NewKeyFromSeed(block.Bytes), versions), nil)
 	return errors.Join(err, log.Close())
 }
 
-// longLog yields the entries of a fresh registry's log and then a million
+// longLog yields the entries of a fresh registry's log and then so many
 // publications.
-func longLog(ctx context.Context, log *replication.Log, key ed25519.PrivateKey) iter.Seq2[[]byte, error] {
+func longLog(ctx context.Context, log *replication.Log, key ed25519.PrivateKey, versions int) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var last events.Entry
 		var repo events.RepoID
@@ -128,10 +129,10 @@ func longLog(ctx context.Context, log *replication.Log, key ed25519.PrivateKey) 
 				return
 			}
 		}
-		for i := 0; i < scaleVersions; i += perEntry {
+		for i := 0; i < versions; i += perEntry {
 			d := events.Draft{Registry: last.Registry, Site: last.Position.Site, Time: time.Now(), Prev: last.Position.Hash}
 			d.Mark = events.Mark{Epoch: 1, Seq: last.Position.Mark.Seq + 1}
-			for j := i; j < min(i+perEntry, scaleVersions); j++ {
+			for j := i; j < min(i+perEntry, versions); j++ {
 				d.Bodies = append(d.Bodies, publication(repo, j))
 			}
 			var err error

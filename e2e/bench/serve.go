@@ -23,11 +23,17 @@ type served struct {
 	data string
 }
 
-// serve starts a node on a data directory and waits until it is ready.
+// serve starts a node on a data directory, which it makes, and waits until it is
+// ready.
 func (b *bench) serve(ctx context.Context, data string, env ...string) (*served, error) {
+	return b.start(ctx, data, env, "serve", "--init")
+}
+
+// start runs a command that serves a data directory, and waits until it is ready.
+func (b *bench) start(ctx context.Context, data string, env []string, args ...string) (*served, error) {
 	addrFile := filepath.Join(data, "http.addr")
 	os.Remove(addrFile)
-	cmd := exec.CommandContext(ctx, b.bin, "serve", "--init", "--data", data, "--listen", "127.0.0.1:0")
+	cmd := exec.CommandContext(ctx, b.bin, append(args, "--data", data, "--listen", "127.0.0.1:0")...)
 	cmd.Env = append(os.Environ(), env...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -43,7 +49,7 @@ func (b *bench) serve(ctx context.Context, data string, env ...string) (*served,
 		}
 		select {
 		case err := <-exited:
-			return nil, fmt.Errorf("serve ended: %w\n%s", err, &said)
+			return nil, fmt.Errorf("%s ended: %w\n%s", args[0], err, &said)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(10 * time.Millisecond):
