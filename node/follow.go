@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"registry-node/events"
@@ -24,8 +25,9 @@ type follower struct {
 	wake  chan struct{} // has room for one: somebody has more
 
 	size int // bytes to ask for; grows while answers come in time
-	// frozen says that the log has two different entries in one place.
-	frozen bool
+	// frozen says that the log has two different entries in one place. Whoever
+	// finds that out sets it.
+	frozen atomic.Bool
 }
 
 const (
@@ -46,7 +48,7 @@ var (
 
 func (f *follower) run(ctx context.Context) {
 	f.size = minPull
-	f.frozen = f.sites.isForked(f.site)
+	f.frozen.Store(f.sites.isForked(f.site))
 	for {
 		for f.step(ctx) {
 		}
@@ -65,7 +67,7 @@ func (f *follower) step(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if f.frozen {
+	if f.frozen.Load() {
 		return f.thaw(ctx)
 	}
 	if err := f.cutOff(); err != nil {
@@ -175,7 +177,10 @@ func (f *follower) pull(ctx context.Context, peer events.Site, at events.Positio
 			return moved, a.err
 		}
 		if len(a.entries) == 0 {
-			return moved, nil
+			if a.head.Compare(at.Mark) > 0 {
+				err = fmt.Errorf("%w: it says to have the log up to %v, and gives nothing behind %v", errSource, a.head, at.Mark)
+			}
+			return moved, err
 		}
 		last, err := events.DecodeEntry(a.entries[len(a.entries)-1])
 		if err != nil {
@@ -184,11 +189,12 @@ func (f *follower) pull(ctx context.Context, peer events.Site, at events.Positio
 		more := a.head.Compare(last.Position.Mark) > 0
 		if more {
 			f.size = min(maxPull, 2*f.size)
-			next = f.ask(ctx, peer, last.Position.Mark)
+			at = last.Position
+			next = f.ask(ctx, peer, at.Mark)
 		}
 		n, err := f.store(ctx, a.entries)
 		moved = moved || n > 0
-		if err != nil || !more {
+		if err != nil || !more || n == 0 { // none: the log is cut off, forked or in a new epoch
 			return moved, err
 		}
 	}

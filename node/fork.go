@@ -62,7 +62,7 @@ func (f *follower) fork(x *index.Index, e events.Entry) error {
 	if err := x.Local(forksSpace).Set(f.site.String(), value); err != nil {
 		return err
 	}
-	f.frozen = true
+	f.frozen.Store(true)
 	f.sites.raiseFork(f.site, row)
 	f.sites.node.logger.Error("log is forked", "log", f.site, "at", row.At, "held", row.Held, "other", row.Other)
 	return nil
@@ -101,7 +101,7 @@ func (f *follower) thaw(ctx context.Context) bool {
 		return false
 	}
 	s.troubles.clear("fork " + f.site.String())
-	f.frozen = false
+	f.frozen.Store(false)
 	return true
 }
 
