@@ -214,7 +214,6 @@ func TestRegistryHomeIsGone(t *testing.T) {
 	if err := os.RemoveAll(w.path("a")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.sites["b"].MoveHome(t.Context(), "", site("b"), true, "fire", "ann")
 	w.until("b", "without a", func(r node.Replication) bool { return !r.Sites[0].Connected })
 	_, err = w.sites["b"].MoveHome(t.Context(), "", site("b"), true, "fire", "ann")
 	isKind(t, err, node.ErrForbidden, "recovery.key")
