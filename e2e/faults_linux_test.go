@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -33,15 +34,15 @@ func (m mishap) String() string {
 // mishaps are the kinds: what is done to a site, and to a link.
 var mishaps = []string{"kill", "stop", "freeze", "cut all", "cut", "blackhole", "one-way loss", "slow"}
 
-// newSchedule draws a schedule of two to four mishaps within four seconds.
+// newSchedule draws a schedule of two to four mishaps within three seconds.
 func newSchedule(seed uint64, names []string) schedule {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := schedule{seed: seed}
 	for range 2 + r.IntN(3) {
 		i := r.IntN(len(names))
 		m := mishap{kind: mishaps[r.IntN(len(mishaps))], site: names[i], other: names[(i+1+r.IntN(len(names)-1))%len(names)]}
-		m.begin = time.Duration(r.Int64N(int64(2 * time.Second)))
-		m.end = m.begin + 300*time.Millisecond + time.Duration(r.Int64N(int64(1700*time.Millisecond)))
+		m.begin = time.Duration(r.Int64N(int64(1500 * time.Millisecond)))
+		m.end = m.begin + 300*time.Millisecond + time.Duration(r.Int64N(int64(1200*time.Millisecond)))
 		s.faults = append(s.faults, m)
 	}
 	return s
@@ -134,22 +135,33 @@ func TestSitesThroughFaults(t *testing.T) {
 		cycles = min(cycles, 3)
 	}
 	seed := number(t, "E2E_SEED", rand.Uint64N(1e9))
-	const parallel = 3 // worlds
+	const parallel = 4 // worlds, which mostly wait, so there are more than processors
+	var worlds sync.WaitGroup
 	for i := range min(parallel, cycles) {
-		t.Run(fmt.Sprint("world ", i), func(t *testing.T) {
-			t.Parallel()
-			up := newUpstream(t)
-			w := newWorld(t, up, "a", "b", "c")
-			w.makeRepos()
-			l := newLedger(t)
-			for k := i; k < cycles && !t.Failed(); k += parallel {
-				w.endure(l, up, newSchedule(seed+uint64(k), w.names), k)
-			}
-			w.checkLogs()
-			for _, name := range w.names {
-				w.sites[name].must("verify")
-			}
+		worlds.Go(func() {
+			t.Run(fmt.Sprint("world ", i), func(t *testing.T) {
+				endureAll(t, seed, func(yield func(int) bool) {
+					for k := i; k < cycles && !t.Failed() && yield(k); k += parallel {
+					}
+				})
+			})
 		})
+	}
+	worlds.Wait()
+}
+
+// endureAll runs schedules in one world, and compares its logs in the end.
+func endureAll(t *testing.T, seed uint64, rounds iter.Seq[int]) {
+	up := newUpstream(t)
+	w := newWorld(t, up, "a", "b", "c")
+	w.makeRepos()
+	l := newLedger(t)
+	for k := range rounds {
+		w.endure(l, up, newSchedule(seed+uint64(k), w.names), k)
+	}
+	w.checkLogs()
+	for _, name := range w.names {
+		w.sites[name].must("verify")
 	}
 }
 
