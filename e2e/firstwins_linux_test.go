@@ -96,8 +96,8 @@ func (w *world) fightOne(l *ledger, f fight, cut bool) (winner string) {
 	var wg sync.WaitGroup
 	for i, name := range f.parties {
 		wg.Go(func() {
-			if i == 0 { // it may be the home, which is nearer: the other gets a start
-				time.Sleep(rand.N(80 * time.Millisecond))
+			if name == "a" { // it is the home, so the other has a longer way
+				time.Sleep(rand.N(120 * time.Millisecond))
 			}
 			a, err := l.publish(w.sites[name], f.place, name)
 			if err != nil {
