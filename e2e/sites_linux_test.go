@@ -22,6 +22,8 @@ type world struct {
 	t     testing.TB
 	names []string
 	links *links
+	// network is the second byte of the loopback addresses that are its own.
+	network int64
 
 	mu    sync.Mutex // held to add to what follows
 	sites map[string]*site
@@ -56,9 +58,9 @@ func newWorld(t testing.TB, up *upstream, names ...string) *world {
 	t.Helper()
 	w := &world{t: t, sites: map[string]*site{}, pids: map[int64]string{}}
 	w.links = newLinks(t, w.who)
-	network := (int64(os.Getpid()) + worlds.Add(1)) % 250
+	w.network = 1 + (int64(os.Getpid())+worlds.Add(1))%250
 	for i, name := range names {
-		w.add(name, up, fmt.Sprintf("127.%d.%d", network+1, i))
+		w.add(name, up, fmt.Sprintf("127.%d.%d", w.network, i))
 		if i == 0 {
 			w.sites[name].args = slices.Concat([]string{"serve", "--init", "--site", name}, w.sites[name].peerFlags())
 			w.sites[name].rise()
