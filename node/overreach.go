@@ -71,6 +71,7 @@ func (s *sites) refused() map[events.EventID]string {
 	}
 	s.mu.Unlock()
 	out := map[events.EventID]string{}
+	homes := deciders(d)
 	for _, ev := range all {
 		err := d.Right(ev.ID, ev.Body)
 		if err == nil || s.kept(d, ev) {
@@ -82,7 +83,7 @@ func (s *sites) refused() map[events.EventID]string {
 			}
 			continue
 		}
-		if s.lacksAny() {
+		if s.lacksRights(homes, ev.ID.Site) {
 			continue
 		}
 		out[ev.ID] = fmt.Sprintf("site %s stated %s in %v, which it has no right to: %v; it counts nowhere", ev.ID.Site, ev.Type, ev.ID, err)
@@ -105,13 +106,29 @@ func (s *sites) kept(d *events.Directory, ev events.Event) bool {
 	return err == nil && v.Status == events.Held && v.Contents[0].ZipH1 == b.ZipH1 && v.Contents[0].ModH1 == b.ModH1
 }
 
-// lacksAny reports whether some log is known to go on beyond what is here: an
-// entry in there may give the right that seems to be missing.
-func (s *sites) lacksAny() bool {
+// deciders returns the sites that are or were home of anything, as far as the
+// Directory knows.
+func deciders(d *events.Directory) map[events.Site]bool {
+	homes := map[events.Site]bool{}
+	for _, t := range d.Homes {
+		homes[t.Site] = true
+	}
+	for _, r := range d.Repos() {
+		for _, t := range r.Homes {
+			homes[t.Site] = true
+		}
+	}
+	return homes
+}
+
+// lacksRights reports whether the log of a home is known to go on beyond what is
+// here: an entry in there may give a site the right that seems to be missing. What
+// the site itself or one that decides nothing promises gives it none.
+func (s *sites) lacksRights(homes map[events.Site]bool, of events.Site) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for site, h := range s.heads {
-		if h.Position.Mark.Compare(s.synced[site].Position.Mark) > 0 {
+		if site != of && homes[site] && h.Position.Mark.Compare(s.synced[site].Position.Mark) > 0 {
 			return true
 		}
 	}
