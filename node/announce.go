@@ -87,7 +87,7 @@ func (s *sites) hear(from events.Site, msg []byte) {
 		return
 	}
 	s.troubles.clear("announce " + from.String())
-	h := &heard{time.Now(), a, map[events.Site]replication.LogState{}}
+	h := &heard{time.Now(), a, map[events.Site]replication.LogState{}, map[events.Site]bool{}}
 	for _, l := range a.Logs {
 		h.logs[l.Position.Site] = l
 	}
@@ -104,10 +104,8 @@ func (s *sites) hear(from events.Site, msg []byte) {
 		s.learnHead(from, o)
 	}
 	for site, l := range h.logs {
-		if old != nil && old.logs[site] == l && !s.behind(l) {
-			continue
-		}
-		s.compareWith(from, l)
+		done := old != nil && old.compared[site] && old.logs[site] == l && !s.behind(l)
+		h.compared[site] = done || s.compareWith(from, l)
 	}
 	s.changes.notify()
 }
@@ -121,44 +119,47 @@ func (s *sites) behind(l replication.LogState) bool {
 
 // compareWith compares what a peer says of a log with what is held here: it
 // wakes the follower if the peer has more, and looks whether the two are one
-// log with one state.
-func (s *sites) compareWith(from events.Site, l replication.LogState) {
+// log with one state. It reports whether that is settled until either changes:
+// what this node does not hold yet may come from somebody else, and differ.
+func (s *sites) compareWith(from events.Site, l replication.LogState) bool {
 	site := l.Position.Site
 	if s.behind(l) {
 		if site == s.node.id.Site {
 			s.ownIsFurther(from, l)
-			return
+			return false
 		}
 		s.mu.Lock()
 		if f := s.followers[site]; f != nil {
 			poke(f.wake)
 		}
 		s.mu.Unlock()
-		return
+		return false
 	}
 	x := s.node.index.Load()
 	raw, ok, err := x.Entry(site, l.Position.Mark)
 	if err != nil {
-		return // the index reports it
+		return false // the index reports it
 	}
 	if !ok || events.DigestOf(raw) != l.Position.Hash {
 		s.otherEntry(from, l.Position)
-		return
+		return false
 	}
+	s.troubles.clear(claimKey(from, site))
 	here, kept, err := x.StateHashAt(site, l.Position.Mark)
 	if err != nil || !kept {
-		return
+		return err == nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if here == index.StateHash(l.StateHash) {
 		delete(s.doubts[from], site)
-		return
+		return true
 	}
 	if s.doubts[from] == nil {
 		s.doubts[from] = map[events.Site]doubt{}
 	}
 	s.doubts[from][site] = doubt{l.Position.Mark, here, index.StateHash(l.StateHash)}
+	return true
 }
 
 // learnHead takes the head of a log that its site signed.

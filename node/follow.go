@@ -129,7 +129,9 @@ func (f *follower) head() (events.Position, error) {
 }
 
 // sources returns the sites that say they have more of the log than up to m: the
-// log's own site first, then who has most.
+// log's own site first, then who has most. While there is more by the word of the
+// log's site, the others are asked as well: they announce only what they have
+// applied, and may hold entries that they can't apply.
 func (f *follower) sources(m events.Mark) []events.Site {
 	type source struct {
 		site events.Site
@@ -137,8 +139,10 @@ func (f *follower) sources(m events.Mark) []events.Site {
 	}
 	var list []source
 	f.sites.mu.Lock()
+	further := f.sites.heads[f.site].Position.Mark.Compare(m) > 0
 	for site, h := range f.sites.heard {
-		if has := h.logs[f.site].Position.Mark; time.Since(h.at) < silence && has.Compare(m) > 0 {
+		has := h.logs[f.site].Position.Mark
+		if time.Since(h.at) < silence && (has.Compare(m) > 0 || further && site != f.site) {
 			list = append(list, source{site, has})
 		}
 	}
@@ -380,9 +384,10 @@ type unfit struct {
 
 func (u *unfit) Error() string { return u.err.Error() }
 
-// keeps reports whether entries are stored behind the applied ones.
+// keeps reports whether entries are stored behind the applied ones. It is also
+// so if the very first entry of the log could not be applied.
 func (b *batch) keeps() bool {
-	return b.txn.Head().Position != b.prev.Position && !b.txn.Head().Position.Mark.IsZero() && !b.prev.Position.Mark.IsZero()
+	return !b.prev.Position.Mark.IsZero() && b.txn.Head().Position.Mark != b.prev.Position.Mark
 }
 
 // look notes what an entry means besides the index: blobs to fetch, what is to

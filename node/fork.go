@@ -25,13 +25,34 @@ type forkRow struct {
 }
 
 func (s *sites) isForked(site events.Site) bool {
-	value, ok, err := s.node.index.Load().Local(forksSpace).Get(site.String())
-	var row forkRow
-	if err != nil || !ok || json.Unmarshal(value, &row) != nil {
-		return false
+	row, ok := s.forkOf(site)
+	if ok {
+		s.raiseFork(site, row)
 	}
-	s.raiseFork(site, row)
-	return true
+	return ok
+}
+
+// forkOf returns what is known of the fork of a site's log.
+func (s *sites) forkOf(site events.Site) (row forkRow, ok bool) {
+	value, ok, err := s.node.index.Load().Local(forksSpace).Get(site.String())
+	return row, err == nil && ok && json.Unmarshal(value, &row) == nil
+}
+
+// lastCommon returns the last entry of a site's log that all sites hold alike as
+// far as this one knows: that before a fork, or the end.
+func (s *sites) lastCommon(site events.Site) (events.Position, error) {
+	x := s.node.index.Load()
+	h, _, err := x.Head(site)
+	row, forked := s.forkOf(site)
+	if err != nil || !forked {
+		return h.Position, err
+	}
+	for m := (events.Mark{Epoch: row.At.Epoch, Seq: row.At.Seq - 1}); m.Seq > 0 && m.Epoch > 0; m.Epoch-- {
+		if raw, ok, err := x.Entry(site, m); err != nil || ok {
+			return events.Position{Site: site, Mark: m, Hash: events.DigestOf(raw)}, err
+		}
+	}
+	return events.Position{Site: site}, nil
 }
 
 func (s *sites) raiseFork(site events.Site, row forkRow) {
@@ -132,8 +153,11 @@ func (s *sites) otherEntry(from events.Site, p events.Position) {
 	s.mu.Lock()
 	f := s.followers[p.Site]
 	s.mu.Unlock()
-	n.life.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(n.life.ctx, pullTimeout)
+	if f != nil && f.frozen.Load() {
+		return // it is known
+	}
+	s.inquire(from, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 		defer cancel()
 		before := events.Mark{Epoch: p.Mark.Epoch, Seq: p.Mark.Seq - 1}
 		raws, _, err := s.entriesFrom(ctx, from, p.Site, before, 1)
@@ -142,7 +166,7 @@ func (s *sites) otherEntry(from events.Site, p events.Position) {
 		}
 		e, err := events.DecodeEntry(raws[0])
 		if err != nil || e.Position != p || e.Registry != n.id.Registry || n.keyFor(e) == nil || e.Verify(n.keyFor(e)) != nil {
-			s.troubles.raise("claim "+from.String(), fmt.Sprintf("site %s says to hold another entry %v than this site, and does not show one that site %s signed", from, p, p.Site))
+			s.troubles.raise(claimKey(from, p.Site), fmt.Sprintf("site %s says to hold another entry %v than this site, and does not show one that site %s signed", from, p, p.Site))
 			return
 		}
 		x := n.index.Load()
@@ -172,32 +196,29 @@ func (s *sites) unknown(site events.Site, e events.Entry) {
 }
 
 // applyKept applies entries that another version of this node had to leave, as
-// far as this one knows their types.
+// far as this one knows their types, and says which it doesn't.
 func (n *Node) applyKept() error {
 	x := n.index.Load()
-	heads, err := x.Heads()
-	if err != nil {
-		return err
-	}
-	for _, h := range heads {
-		site := h.Position.Site
-		applied, err := x.ApplyKept(site)
+	for _, m := range n.directory().Sites() {
+		applied, err := x.ApplyKept(m.Name)
 		if err != nil {
-			return fmt.Errorf("log of site %s: %w", site, err)
+			return fmt.Errorf("log of site %s: %w", m.Name, err)
 		}
 		if applied > 0 {
-			n.logger.Info("entries are applied that an older version did not know", "log", site, "entries", applied)
+			n.logger.Info("entries are applied that an older version did not know", "log", m.Name, "entries", applied)
 		}
-		if last, _, ok, err := x.Kept(site); err != nil {
+		h, _, err := x.Head(m.Name)
+		if err != nil {
 			return err
-		} else if ok {
-			raw, _, err := x.Entry(site, last.Mark)
+		}
+		for raw, err := range x.Entries(m.Name, h.Position.Mark) { // the first that was not applied
 			if err != nil {
 				return err
 			}
 			if e, err := events.DecodeEntry(raw); err == nil {
-				n.sites.unknown(site, e)
+				n.sites.unknown(m.Name, e)
 			}
+			break
 		}
 	}
 	return nil

@@ -60,8 +60,8 @@ type awayRemoval struct {
 	Until events.Mark `json:"until,omitzero"`
 }
 
-// RemoveSite ends the membership of another site: what it wrote up to now, as
-// far as the registry's home has it, stays; what follows counts nowhere. Its
+// RemoveSite ends the membership of another site: what it wrote up to now, or up
+// to where its log forked, as far as the registry's home has it, stays; what follows counts nowhere. Its
 // name is burnt. Errors: ErrNotFound, ErrInvalid (it is home of something),
 // ErrNoSpace, ErrUnavailable.
 func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor string) (SiteInfo, error) {
@@ -132,11 +132,11 @@ func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (eve
 		if err := mayLeave(v.dir, r.Name); err != nil {
 			return nil, err
 		}
-		h, _, err := n.index.Load().Head(r.Name)
+		last, err := n.sites.lastCommon(r.Name)
 		if err != nil {
 			return nil, err
 		}
-		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: h.Position.Mark, Hash: h.Position.Hash, Reason: r.Reason, Actor: actor}}, nil
+		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: last.Mark, Hash: last.Hash, Reason: r.Reason, Actor: actor}}, nil
 	})
 	return at.Position, err
 }
@@ -169,6 +169,11 @@ func (n *Node) changeSite(ctx context.Context, b events.SiteChanged) (events.Pos
 		}
 		if m.Certificate == b.Certificate && reflect.DeepEqual(m.Addresses, b.Addresses) {
 			return nil, nil
+		}
+		for _, other := range v.dir.Sites() {
+			if other.Name != b.Name && other.Certificate == b.Certificate {
+				return nil, fail(ErrForbidden, "the certificate that site %s names is another site's", b.Name)
+			}
 		}
 		return []events.Body{b}, nil
 	})

@@ -146,11 +146,11 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 		origin:   func() (events.Digest, error) { return n.firstPrev(id.Site) },
 		appended: n.sites.durable, mayDate: n.sites.clockTrusted,
 	}
-	if err := n.applyKept(); err != nil {
-		return nil, err
-	}
-	if err := n.refreshDirectory(); err != nil {
-		return nil, err
+	// What was kept may be of any site that is known, and say more of them.
+	for _, step := range []func() error{n.refreshDirectory, n.applyKept, n.refreshDirectory} {
+		if err := step(); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.sites.start(ctx); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 			patience = askOthers
 		}
 		if (waiting == 0 || time.Since(start) > patience && !n.joining()) && (!unsure || answered > 0) {
-			if s.ownEnd() {
+			if s.ownEnd(time.Since(start) > askPeers) {
 				break
 			}
 		}
@@ -87,11 +87,13 @@ func (s *sites) unheard() (waiting, answered int) {
 }
 
 // ownEnd reports whether nobody who can be asked has more of this site's log than
-// is here, after taking back what somebody has.
-func (s *sites) ownEnd() bool {
+// is here, after taking back what somebody has. When it is late, only what this
+// site itself signed proves that there is more: anybody can say so.
+func (s *sites) ownEnd(late bool) bool {
 	own := s.node.id.Site
 	s.mu.Lock()
 	at := s.synced[own].Position.Mark
+	proved := s.heads[own].Position.Mark
 	var from events.Site
 	var most replication.LogState
 	for site, h := range s.heard {
@@ -101,77 +103,95 @@ func (s *sites) ownEnd() bool {
 		}
 	}
 	s.mu.Unlock()
-	if from.IsZero() {
+	if from.IsZero() || late && proved.Compare(at) <= 0 {
 		return true
 	}
-	s.takeClaimed(from, most)
+	s.takeClaimed(s.node.life.ctx, from, most)
 	return false
 }
 
 // takeClaimed takes back what a peer says to have of this site's log. A claim
 // that it does not show to be true is not believed again: nobody can keep this
 // site from writing by words alone.
-func (s *sites) takeClaimed(from events.Site, l replication.LogState) {
-	err := s.takeBack(from)
-	if err != nil && s.node.life.ctx.Err() == nil {
-		s.node.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
-	}
-	if !errors.Is(err, errSource) {
+func (s *sites) takeClaimed(ctx context.Context, from events.Site, l replication.LogState) {
+	taken, err := s.takeBack(ctx, from)
+	if err == nil && taken > 0 || ctx.Err() != nil {
 		return
 	}
-	s.mu.Lock()
-	s.claims[from] = l.Position
-	s.mu.Unlock()
-	s.troubles.raise("claim "+from.String(), fmt.Sprintf("site %s says to hold more of this site's log, and does not show an entry that this site signed", from))
+	if err != nil {
+		s.node.logger.Warn("entries of the own log can't be taken back", "from", from, "error", err)
+	}
+	if err == nil || errors.Is(err, errSource) {
+		s.mu.Lock()
+		s.claims[from] = l.Position
+		s.mu.Unlock()
+	}
+	s.troubles.raise(claimKey(from, s.node.id.Site), fmt.Sprintf("site %s says to hold more of this site's log, and does not show an entry that this site signed", from))
 }
+
+// claimKey is under which a peer's claim about a log that it does not show is
+// reported.
+func claimKey(from, log events.Site) string { return "claim " + from.String() + " " + log.String() }
 
 // ownIsFurther is called when a peer says that it has more of this site's log
 // than this site itself.
 func (s *sites) ownIsFurther(from events.Site, l replication.LogState) {
-	n := s.node
-	if n.commits.waits() {
+	if s.node.commits.waits() {
 		return // catchUpOwn is at it
 	}
 	s.mu.Lock()
 	disproved := s.claims[from] == l.Position
 	s.mu.Unlock()
 	if !disproved {
-		n.life.wg.Go(func() { s.takeClaimed(from, l) })
+		s.inquire(from, func(ctx context.Context) { s.takeClaimed(ctx, from, l) })
 	}
 }
 
 // takeBack appends what a peer has of this site's log beyond its end. Every
-// entry must be signed with this site's key and continue the log. It fails with
-// errSource if the peer shows none.
-func (s *sites) takeBack(from events.Site) error {
+// entry must be signed with this site's key and continue the log. Nothing is
+// held up while the peer is asked.
+func (s *sites) takeBack(ctx context.Context, from events.Site) (all int, err error) {
 	n := s.node
-	n.commits.mu.Lock()
-	defer n.commits.mu.Unlock()
-	ctx, cancel := context.WithTimeout(n.life.ctx, time.Minute)
-	defer cancel()
-	for all := 0; ; {
-		x := n.index.Load()
-		head, _, err := x.Head(n.id.Site)
+	for {
+		head, _, err := n.index.Load().Head(n.id.Site)
 		if err != nil {
-			return err
+			return all, err
 		}
-		raws, _, err := s.entriesFrom(ctx, from, n.id.Site, head.Position.Mark, maxPull)
-		if err == nil && len(raws) == 0 && all == 0 {
-			err = fmt.Errorf("%w: no entries", errSource)
-		}
+		raws, err := s.askForOwn(ctx, from, head.Position.Mark)
 		if err != nil || len(raws) == 0 {
-			return err
+			return all, err
 		}
-		taken, err := s.takeEntries(ctx, from, x, head, raws)
+		taken, err := s.takeAt(ctx, from, head, raws)
 		all += taken
 		if taken > 0 {
 			n.logger.Warn("entries of the own log are taken back", "from", from, "entries", taken)
 			s.troubles.raise("taken back", fmt.Sprintf("this site had lost entries of its log and took them back from site %s; find out why they were lost", from))
 		}
 		if err != nil || taken < len(raws) {
-			return err
+			return all, err
 		}
 	}
+}
+
+func (s *sites) askForOwn(ctx context.Context, from events.Site, m events.Mark) ([][]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	raws, _, err := s.entriesFrom(ctx, from, s.node.id.Site, m, maxPull)
+	return raws, err
+}
+
+// takeAt appends entries that were asked for when the log ended at head, unless
+// it has moved since.
+func (s *sites) takeAt(ctx context.Context, from events.Site, head index.Head, raws [][]byte) (taken int, err error) {
+	n := s.node
+	n.commits.mu.Lock()
+	defer n.commits.mu.Unlock()
+	x := n.index.Load()
+	now, _, err := x.Head(n.id.Site)
+	if err != nil || now.Position != head.Position {
+		return 0, err
+	}
+	return s.takeEntries(ctx, from, x, head, raws)
 }
 
 // takeEntries appends entries to both copies of the own log. The caller holds
@@ -284,7 +304,8 @@ func (s *sites) joinHistory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.takeBack(from)
+	_, err = s.takeBack(ctx, from)
+	return err
 }
 
 // backToCommon takes the log back to the last entry that the peer holds alike.

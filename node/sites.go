@@ -49,6 +49,7 @@ type sites struct {
 	signed    replication.SignedHead                 // guarded by mu; own, as signed last
 	claims    map[events.Site]events.Position        // guarded by mu; of this site's log, by peer, that were not shown to be true
 	shunned   map[shunKey]bool                       // guarded by mu
+	inquiries map[events.Site]bool                   // guarded by mu; whose claims are looked into
 
 	coming  *arrivals
 	adopted map[adoptKey]events.Mark // of adoptLoop: how far it has looked
@@ -77,6 +78,9 @@ type heard struct {
 	at   time.Time
 	said replication.Announcement
 	logs map[events.Site]replication.LogState
+	// compared are the logs of which what was said is held here alike, or is
+	// known to differ. It belongs to hear.
+	compared map[events.Site]bool
 }
 
 // doubt is a place in a log at which a peer has another state hash.
@@ -103,7 +107,7 @@ func newSites(n *Node) *sites {
 		heard:    map[events.Site]*heard{}, heads: map[events.Site]replication.SignedHead{},
 		synced: map[events.Site]replication.LogState{}, followers: map[events.Site]*follower{},
 		overreach: map[events.EventID]events.Event{}, doubts: map[events.Site]map[events.Site]doubt{},
-		shunned: map[shunKey]bool{}, claims: map[events.Site]events.Position{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
+		shunned: map[shunKey]bool{}, inquiries: map[events.Site]bool{}, claims: map[events.Site]events.Position{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
 	}
 	s.troubles = troubles{changed: s.changes.notify, all: map[string]trouble{}}
 	s.wants = newWants(s)
@@ -288,6 +292,24 @@ func (s *sites) connected(site events.Site) bool {
 	defer s.mu.Unlock()
 	h := s.heard[site]
 	return h != nil && time.Since(h.at) < silence
+}
+
+// inquire looks into a claim of a peer, one at a time: a peer that claims much
+// and shows nothing costs no more than one that shows it.
+func (s *sites) inquire(from events.Site, look func(ctx context.Context)) {
+	s.mu.Lock()
+	busy := s.inquiries[from]
+	s.inquiries[from] = true
+	s.mu.Unlock()
+	if busy {
+		return // it says so again
+	}
+	s.node.life.wg.Go(func() {
+		look(s.node.life.ctx)
+		s.mu.Lock()
+		delete(s.inquiries, from)
+		s.mu.Unlock()
+	})
 }
 
 // request asks a service of a site and says in words for users why it gave no

@@ -204,11 +204,15 @@ func (n *Node) Log(site events.Site, from uint64) (iter.Seq2[events.Entry, error
 		site = n.id.Site
 	}
 	x := n.index.Load()
-	_, ok, err := x.Head(site)
+	_, applied, err := x.Head(site)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	_, _, kept, err := x.Kept(site)
+	if err != nil {
+		return nil, err
+	}
+	if !applied && !kept {
 		return nil, fail(ErrNotFound, "no log of a site called %q is held here", site)
 	}
 	after := events.Mark{Epoch: 1, Seq: max(from, 1) - 1}
