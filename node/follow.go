@@ -334,6 +334,7 @@ type batch struct {
 	// changesDirectory says that members, homes, repositories or blocks may be
 	// others afterwards.
 	changesDirectory bool
+	wants            []want // of the entries
 }
 
 // add checks how an entry stands to those before it, and to the clock and the
@@ -397,9 +398,11 @@ func (b *batch) look(e events.Entry) error {
 		if events.InDirectory(ev.Body.Key(ev.ID).Kind()) {
 			b.changesDirectory = true
 		}
-		if err := b.sites.wants.note(ev); err != nil {
+		wants, err := b.sites.wants.note(b.txn, ev)
+		if err != nil {
 			return err
 		}
+		b.wants = append(b.wants, wants...)
 		b.sites.noteVouch(ev)
 		b.sites.noteRight(ev)
 	}
@@ -414,6 +417,7 @@ func (b *batch) commit() error {
 	if err := b.txn.Commit(true); err != nil {
 		return err
 	}
+	b.sites.wants.counted(b.wants)
 	if b.changesDirectory {
 		if err := b.sites.node.refreshDirectory(); err != nil {
 			return err

@@ -44,6 +44,7 @@ type sites struct {
 	synced    map[events.Site]replication.LogState   // guarded by mu; what is durable here
 	followers map[events.Site]*follower              // guarded by mu
 	overreach map[events.EventID]events.Event        // guarded by mu; stated by other sites, and seemed to have no right
+	lastMoved time.Time                              // guarded by mu; when some log got entries here
 	lastEqual time.Time                              // guarded by mu
 	doubts    map[events.Site]map[events.Site]doubt  // guarded by mu; by peer and log: state hashes that differ
 	signed    replication.SignedHead                 // guarded by mu; own, as signed last
@@ -262,10 +263,26 @@ func (s *sites) durable(h index.Head) {
 	st := replication.LogState{Position: h.Position, StateHash: replication.Sum(h.StateHash)}
 	s.mu.Lock()
 	s.synced[h.Position.Site] = st
+	s.lastMoved = time.Now()
 	s.mu.Unlock()
 	s.moved.notify()
 	s.changes.notify()
 	poke(s.announce)
+}
+
+const (
+	// busyLag is how many entries a site lacks that is busy with catching up, and
+	// busyAge how long ago the last ones may have come.
+	busyLag = 5000
+	busyAge = 250 * time.Millisecond
+)
+
+// busy reports whether many entries are on their way here just now.
+func (s *sites) busy() bool {
+	have, total := s.progress()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return total > have+busyLag && time.Since(s.lastMoved) < 2*busyAge
 }
 
 // applied waits until this node has applied a site's log up to m.

@@ -34,6 +34,8 @@ const (
 	// for its next bytes.
 	headTimeout  = 5 * time.Second
 	stallTimeout = 10 * time.Second
+	// maxErrorText is how much of a refusal is read, in bytes.
+	maxErrorText = 4 << 10
 	// pushTimeout bounds the wait for a site that can't be dialled to send a blob.
 	pushTimeout = 5 * time.Minute
 )
@@ -70,6 +72,7 @@ func (t *transfer) from(ctx context.Context, site events.Site) error {
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
+		io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorText)) // so that the connection can be used again
 		return errNotThere
 	case at > 0 && resp.StatusCode != http.StatusPartialContent, at == 0 && resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("site %s answers %s", site, resp.Status)

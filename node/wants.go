@@ -141,20 +141,41 @@ func (w *wants) mark(site events.Site, head events.Mark) events.Mark {
 	return events.Mark{Epoch: low.Epoch, Seq: low.Seq - 1}
 }
 
-// note puts down the blobs that an event refers to, if this site is to hold
-// them. What an unknown repository wants shows when it is known.
-func (w *wants) note(ev events.Event) error {
+// note puts down, with the entry that txn stages, the blobs that one of its events
+// refers to, if this site is to hold them. What an unknown repository wants shows
+// when it is known. The caller counts them once the entry is committed.
+func (w *wants) note(txn *index.Txn, ev events.Event) ([]want, error) {
+	var noted []want
 	for _, v := range statedIn(ev.ID, ev.Body) {
 		if due, known := w.due(v); known && !due {
 			continue
 		}
-		if err := w.put(v); err != nil {
-			return err
+		value, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
 		}
+		if err := txn.SetLocal(wantsSpace, v.key, value); err != nil {
+			return nil, err
+		}
+		noted = append(noted, v)
 	}
-	return nil
+	return noted, nil
 }
 
+// counted counts wants whose entries have been committed.
+func (w *wants) counted(list []want) {
+	if len(list) == 0 {
+		return
+	}
+	w.mu.Lock()
+	for _, v := range list {
+		w.add(v)
+	}
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+// put puts a want down that is none of an entry under way.
 func (w *wants) put(v want) error {
 	value, err := json.Marshal(v)
 	if err != nil {
@@ -233,6 +254,12 @@ func (w *wants) run(ctx context.Context) {
 		case <-time.After(again):
 		case <-ctx.Done():
 			return
+		}
+		for w.sites.busy() && ctx.Err() == nil { // entries first: they say what there is
+			select {
+			case <-time.After(busyAge):
+			case <-ctx.Done():
+			}
 		}
 	}
 }

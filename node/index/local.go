@@ -44,6 +44,15 @@ func (l *Local) Set(key string, value []byte) error {
 	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, false))
 }
 
+// SetLocal gives a key of the local state called space a value, together with
+// what else the Txn commits.
+func (t *Txn) SetLocal(space, key string, value []byte) error {
+	if t.err != nil {
+		return t.err
+	}
+	return t.set(t.x.Local(space).key(key), value)
+}
+
 // Delete takes key and its value away, if it is there. It is not synced.
 func (l *Local) Delete(key string) error {
 	b := l.x.db.NewBatch()
