@@ -65,7 +65,9 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 	}
 	s.troubles.clear("unsure")
 	n.commits.release()
+	s.standing.renew() // else others would hear for a while yet that it takes no writes
 	s.changes.notify()
+	poke(s.announce)
 }
 
 // joining reports whether this site has not learnt yet that it is a member.

@@ -240,6 +240,13 @@ func (s *sites) stands() (conflicts int, reasons []string) {
 	return st.conflicts, st.reasons
 }
 
+// renew has the next call of stands look again.
+func (st *standing) renew() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.at = time.Time{}
+}
+
 func (s *sites) conflicts(refused map[events.EventID]string) int {
 	n := len(refused)
 	for _, t := range []string{"fork ", "lost ", "lie ", "own fork"} {
