@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +27,9 @@ type reader struct {
 // TestReadmeSecondSite runs what README's "Add a second site" tells people to
 // run, in its order, and then builds at each site what was published at another.
 func TestReadmeSecondSite(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		unavailable(t, "README's commands are for a shell: %v", err)
+	}
 	r := &reader{t: t, dir: t.TempDir(), ports: map[string]string{}}
 	if err := os.MkdirAll(filepath.Join(r.dir, "bin"), 0o700); err != nil {
 		t.Fatal(err)
@@ -135,7 +140,7 @@ func (r *reader) run(block string) {
 	}
 }
 
-// serve runs a node until the test ends, and returns when it is ready.
+// serve runs a node until the test ends, and returns when it takes writes.
 func (r *reader) serve(script, data string) {
 	r.t.Helper()
 	said := &output{}
@@ -160,7 +165,14 @@ func (r *reader) serve(script, data string) {
 			r.t.Fatalf("%s ended: %v\n%s", script, err, said)
 		default:
 		}
-		_, err := os.Stat(filepath.Join(r.dir, data, "http.addr"))
+		addr, err := os.ReadFile(filepath.Join(r.dir, data, "http.addr"))
+		if err != nil {
+			return err
+		}
+		a, err := send(http.MethodGet, "http://"+string(addr)+"/readyz", nil)
+		if err == nil && a.status != http.StatusOK {
+			err = errors.New(string(a.body))
+		}
 		return err
 	})
 }
