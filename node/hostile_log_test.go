@@ -20,6 +20,7 @@ func besieged(t *testing.T, up *proxy) (*world, *hostile) {
 	w := newWorld(t, defaults(up))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
+	w.connected()
 	if _, err := w.sites["b"].Block(t.Context(), moduleVersion("blocked.example/first", "v1.0.0"), "while it was honest", "test"); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +151,7 @@ func TestStallingSourceIsPassedOver(t *testing.T) {
 	for _, name := range []string{"b", "c", "d"} {
 		w.join(name, "a", false)
 	}
+	w.connected()
 	w.same()
 	w.close("c")
 	if _, err := w.sites["d"].Block(t.Context(), moduleVersion("blocked.example/d", ""), "a test", "test"); err != nil {

@@ -61,9 +61,9 @@ type awayRemoval struct {
 }
 
 // RemoveSite ends the membership of another site: what it wrote up to now, or up
-// to where its log forked, as far as the registry's home has it, stays; what follows counts nowhere. Its
-// name is burnt. Errors: ErrNotFound, ErrInvalid (it is home of something),
-// ErrNoSpace, ErrUnavailable.
+// to where its log forked, as far as the registry's home has it, stays; what
+// follows counts nowhere. Its name is burnt. Errors: ErrNotFound, ErrInvalid (it
+// is home of something), ErrNoSpace, ErrUnavailable.
 func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor string) (SiteInfo, error) {
 	if name == n.id.Site {
 		return SiteInfo{}, fail(ErrInvalid, "this is site %s; to end its own membership run: registry-node leave", name)
