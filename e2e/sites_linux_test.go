@@ -169,6 +169,9 @@ func (s *site) signal(sig os.Signal) {
 	}
 }
 
+// slowAnswer is how long an answer may take without being noted.
+const slowAnswer = 5 * time.Second
+
 // errDown says that a site is down, or went down before it answered.
 var errDown = errors.New("the site is down")
 
@@ -179,7 +182,11 @@ func (s *site) ask(method, path string, body []byte) (answer, error) {
 	if up == nil {
 		return answer{}, errDown
 	}
+	begin := time.Now()
 	a, err := send(method, up.url+path, body)
+	if took := time.Since(begin); took > slowAnswer {
+		s.t.Logf("site %s: %s %s took %v: %d %.200s, %v", s.name, method, path, took.Round(time.Millisecond), a.status, a.body, err)
+	}
 	switch {
 	case err != nil && s.up.Load() != up:
 		return answer{}, errDown
