@@ -75,6 +75,7 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 	if err := n.storeBlobs(ctx, &a, &content); err != nil {
 		return admitted{}, err
 	}
+	n.vouched(&a, content)
 	return n.propose(ctx, a, content)
 }
 
@@ -216,6 +217,13 @@ func (a *admission) store() error {
 	}
 	a.stored = true
 	return nil
+}
+
+// vouched remembers that the zip was checked here, see vouchers.
+func (n *Node) vouched(a *admission, c events.Content) {
+	if a.zip != nil {
+		n.vouchers.zips.put(zipClaim{a.mv, c.Zip.Digest, c.ZipH1}, true)
+	}
 }
 
 // propose has the log record the content, unless it is there already. Whether

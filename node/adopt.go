@@ -14,19 +14,21 @@ import (
 // version when it learns of it, and publishes anew what does not conflict; what
 // does is reported (DESIGN 4.3).
 
+// adoptEvery is how often what could not be adopted is tried again.
+const adoptEvery = 5 * time.Second
+
 // adoptLoop does that until ctx ends.
 func (s *sites) adoptLoop(ctx context.Context) {
 	for {
 		ch := s.moved.wait()
+		var again <-chan time.Time
 		if err := s.adopt(ctx); err != nil && ctx.Err() == nil {
 			s.node.logger.Debug("versions of a former home wait", "error", err)
-			select {
-			case <-time.After(followEvery):
-			case <-ctx.Done():
-			}
+			again = time.After(adoptEvery)
 		}
 		select {
 		case <-ch:
+		case <-again:
 		case <-ctx.Done():
 			return
 		}
@@ -57,6 +59,7 @@ func (s *sites) adoptFrom(ctx context.Context, r *events.Repo, t events.Tenure) 
 	if m, ok := s.adopted[adoptKey{r.ID, t.Site}]; ok && m.Compare(from) > 0 {
 		from = m
 	}
+	var failed error // the first of them; what is behind it is looked at all the same
 	for raw, err := range x.Entries(t.Site, from) {
 		if err != nil {
 			return err
@@ -70,13 +73,13 @@ func (s *sites) adoptFrom(ctx context.Context, r *events.Repo, t events.Tenure) 
 			if !ok || b.Repo != r.ID || inTenure(r.Homes, ev.ID) {
 				continue
 			}
-			if err := s.adoptVersion(ctx, r, ev, b); err != nil {
-				return err
-			}
+			failed = errors.Join(failed, s.adoptVersion(ctx, r, ev, b))
 		}
-		s.adopted[adoptKey{r.ID, t.Site}] = e.Position.Mark
+		if failed == nil {
+			s.adopted[adoptKey{r.ID, t.Site}] = e.Position.Mark
+		}
 	}
-	return nil
+	return failed
 }
 
 // adoptKey names a former home of a repository.
@@ -99,10 +102,11 @@ func inTenure(homes []events.Tenure, id events.EventID) bool {
 func (s *sites) adoptVersion(ctx context.Context, r *events.Repo, ev events.Event, b events.VersionPublished) error {
 	n := s.node
 	mv := b.ModVersion()
-	if c := b.Content; !c.Zip.IsZero() && !n.blobs.held(c.Zip) {
-		a := s.arrive(want{Blob: c.Zip, Repo: r.ID, Module: mv.Path, Version: mv.Version, ModH1: c.ModH1, ZipH1: c.ZipH1, from: ev.ID.Site, at: ev.ID.Mark})
-		defer a.leave()
-		if err := a.whole(ctx); err != nil {
+	for _, v := range statedIn(ev.ID, b) {
+		if err := s.checkHere(ctx, v); isLie(err) {
+			s.troubles.raise("lie "+v.key, err.Error())
+			return nil
+		} else if err != nil {
 			return fmt.Errorf("%v: %w", mv, err)
 		}
 	}
@@ -118,6 +122,21 @@ func (s *sites) adoptVersion(ctx context.Context, r *events.Repo, ev events.Even
 		return nil
 	}
 	return err
+}
+
+// checkHere brings a blob here, if it isn't, and checks what is stated of it.
+func (s *sites) checkHere(ctx context.Context, v want) error {
+	if !s.node.blobs.held(v.Blob) {
+		a := s.arrive(v)
+		defer a.leave()
+		return a.whole(ctx)
+	}
+	f, ok, err := s.node.blobs.open(ctx, v.Blob)
+	if err != nil || !ok {
+		return errors.Join(err, errNotThere)
+	}
+	defer f.Close()
+	return s.node.checkClaim(ctx, v, f, f.Size)
 }
 
 // lost reports a version that could not be kept.

@@ -24,10 +24,14 @@ func (s *sites) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		msg, err := replication.Encode(s.announcement())
-		if err != nil {
+		a := s.announcement()
+		msg, err := replication.Encode(a)
+		if err != nil { // never silent: the others would take this site for gone
 			s.node.logger.Error("announcement", "error", err)
-			continue
+			a.Reasons, a.BlobsMissing, a.BytesMissing = nil, 0, 0
+			if msg, err = replication.Encode(a); err != nil {
+				continue
+			}
 		}
 		m := s.mesh.Load()
 		for _, p := range s.peers() {
@@ -57,7 +61,7 @@ func (s *sites) announcement() replication.Announcement {
 			Registry: n.id.Registry, Position: own.Position, StateHash: own.StateHash, Time: a.Time,
 		}.Sign(n.key)
 	}
-	if !s.signed.Position.Mark.IsZero() {
+	if s.signed.Position.Mark.Compare(s.heads[n.id.Site].Position.Mark) > 0 {
 		s.heads[n.id.Site] = s.signed
 	}
 	for _, site := range sortedSites(s.synced) {

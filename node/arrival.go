@@ -45,14 +45,17 @@ type arrivals struct {
 }
 
 // arrivalKey: one set of bytes may be claimed to be several module versions.
+// Each claim is checked by itself.
 type arrivalKey struct {
-	digest events.Digest
-	mv     module.Version
-	h1     events.H1
+	digest  events.Digest
+	repo    events.RepoID
+	mv      module.Version
+	isMod   bool
+	mod, h1 events.H1
 }
 
 func (v want) arrivalKey() arrivalKey {
-	return arrivalKey{v.Blob.Digest, module.Version{Path: v.Module, Version: v.Version}, v.ZipH1}
+	return arrivalKey{v.Blob.Digest, v.Repo, module.Version{Path: v.Module, Version: v.Version}, v.Mod, v.ModH1, v.ZipH1}
 }
 
 // arrive joins the arrival of a blob, or begins it. The caller leaves it in the
@@ -94,9 +97,9 @@ func (a *arrival) run(ctx context.Context) {
 	if a.err == nil {
 		a.passable = a.want.Blob.Size
 	}
+	close(a.ended) // first: who sees that it has begun sees that it failed, too
 	a.begin()
 	a.mu.Unlock()
-	close(a.ended)
 	a.more.notify()
 	a.leave()
 }
@@ -131,14 +134,20 @@ func (a *arrival) fetch(ctx context.Context) error {
 	if stage.Digest() != v.Blob.Digest {
 		return a.blame(ctx, sources)
 	}
+	return a.keep(ctx, stage)
+}
+
+// keep verifies and stores the bytes of the blob.
+func (a *arrival) keep(ctx context.Context, stage *blob.Stage) error {
+	v := a.want
 	if err := a.verify(ctx, stage); err != nil {
 		return err
 	}
 	// A blob is never here without a record that refers to it: the entry that
 	// states it is applied, or is being applied.
-	n.blobs.admitting.RLock()
-	defer n.blobs.admitting.RUnlock()
-	_, err = stage.Commit(v.Blob.Digest)
+	a.sites.node.blobs.admitting.RLock()
+	defer a.sites.node.blobs.admitting.RUnlock()
+	_, err := stage.Commit(v.Blob.Digest)
 	return storeFailed(err, v.Module+"@"+v.Version)
 }
 
@@ -153,8 +162,9 @@ func (a *arrival) arrived(done int64) {
 	a.more.notify()
 }
 
-// blame finds out which of several sources gave wrong bytes. The arrival fails
-// in any case; the next one begins anew.
+// blame finds out which of several sources gave wrong bytes, and stores the right
+// ones if somebody has them. The arrival fails in any case, since clients have
+// read some of the wrong ones; who asks again finds the blob here.
 func (a *arrival) blame(ctx context.Context, sources []events.Site) error {
 	v := a.want
 	for _, site := range sources {
@@ -163,7 +173,12 @@ func (a *arrival) blame(ctx context.Context, sources []events.Site) error {
 			return err
 		}
 		t := transfer{sites: a.sites, blob: v.Blob, stage: stage}
-		if t.from(ctx, site) == nil && stage.Digest() != v.Blob.Digest {
+		err = t.from(ctx, site)
+		if err == nil && stage.Digest() == v.Blob.Digest {
+			if err := a.keep(ctx, stage); err != nil {
+				return errors.Join(err, stage.Discard())
+			}
+		} else if err == nil {
 			a.sites.troubles.raise("blob "+site.String(), fmt.Sprintf("site %s gave other bytes than those of blob %v (%s@%s); they were refused",
 				site, v.Blob.Digest, v.Module, v.Version))
 			a.sites.shun(site, v.Blob.Digest)

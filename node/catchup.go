@@ -42,7 +42,7 @@ func (n *Node) CatchUp(ctx context.Context, progress func(JoinProgress)) error {
 		most = max(most, p.BlobsMissing)
 		p.Blobs = most - p.BlobsMissing
 		progress(p)
-		if !n.joining() && have >= total && s.heardAny() {
+		if !n.joining() && have >= total && s.heardAny() && !n.commits.waits(holdStart) {
 			return nil
 		}
 		select {
@@ -63,10 +63,11 @@ func (s *sites) progress() (have, total uint64) {
 		have += l.Position.Mark.Seq
 		logs[site] = l.Position.Mark.Seq
 	}
-	for _, h := range s.heard {
-		for site, l := range h.logs {
-			logs[site] = max(logs[site], l.Position.Mark.Seq)
+	for site, h := range s.heads { // by the word of each log's own site
+		if f := s.followers[site]; f != nil && f.frozen.Load() {
+			continue
 		}
+		logs[site] = max(logs[site], h.Position.Mark.Seq)
 	}
 	for _, seq := range logs {
 		total += seq

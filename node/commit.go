@@ -53,22 +53,59 @@ type committer struct {
 	unsettled *events.Entry
 	// frozen is why nothing may be appended any more, until a restart.
 	frozen atomic.Pointer[string]
-	// onHold is why nothing may be appended for now, nil if it may.
-	onHold atomic.Pointer[string]
+	holds  holds
 }
 
-// hold lets no writes in until release.
-func (c *committer) hold(why string) { c.onHold.Store(&why) }
+// holds are why nothing may be appended for now, each under the key of who lets
+// go of it again.
+type holds struct {
+	mu  sync.Mutex
+	why map[holdKey]string // guarded by mu
+}
 
-func (c *committer) release() { c.onHold.Store(nil) }
+type holdKey int
 
-func (c *committer) waits() bool { return c.onHold.Load() != nil }
+// Who may keep writes out, in the order in which a user is told.
+const (
+	holdLeft  holdKey = iota // this site is no member any more, or is leaving
+	holdFork                 // its log has two histories
+	holdStart                // it asks the others how far they have seen its log
+)
+
+// hold lets no writes in until release of the same key.
+func (c *committer) hold(k holdKey, why string) {
+	c.holds.mu.Lock()
+	defer c.holds.mu.Unlock()
+	if c.holds.why == nil {
+		c.holds.why = map[holdKey]string{}
+	}
+	c.holds.why[k] = why
+}
+
+func (c *committer) release(k holdKey) {
+	c.holds.mu.Lock()
+	defer c.holds.mu.Unlock()
+	delete(c.holds.why, k)
+}
+
+// waits reports whether k keeps writes out.
+func (c *committer) waits(k holdKey) bool {
+	c.holds.mu.Lock()
+	defer c.holds.mu.Unlock()
+	_, ok := c.holds.why[k]
+	return ok
+}
 
 // mayWrite reports why nothing may be appended, if so.
 func (c *committer) mayWrite() error {
-	for _, why := range []*string{c.frozen.Load(), c.onHold.Load()} {
-		if why != nil {
-			return fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	if why := c.frozen.Load(); why != nil {
+		return fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	}
+	c.holds.mu.Lock()
+	defer c.holds.mu.Unlock()
+	for _, k := range []holdKey{holdLeft, holdFork, holdStart} {
+		if why, ok := c.holds.why[k]; ok {
+			return fail(ErrUnavailable, "this node takes no writes: %s", why)
 		}
 	}
 	return nil
@@ -245,6 +282,9 @@ func (c *committer) ready(ctx context.Context) error {
 func (c *committer) newEpoch(ctx context.Context, actor string) (events.Position, error) {
 	if why := c.frozen.Load(); why != nil {
 		return events.Position{}, fail(ErrUnavailable, "this node takes no writes: %s", *why)
+	}
+	if c.unsettled != nil {
+		return events.Position{}, fail(ErrUnavailable, "an entry is being settled; try again in a moment")
 	}
 	if err := c.space.check(); err != nil {
 		return events.Position{}, err

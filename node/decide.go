@@ -172,11 +172,16 @@ func (s *sites) decide(ctx context.Context, from events.Site, raw []byte, interi
 	if a, ok := s.decided.get(key); ok {
 		return replication.Encode(a)
 	}
+	// Whoever waits hears that it goes on, also for an answer that another link
+	// asked for.
+	told, stop := context.WithCancel(ctx)
+	defer stop()
+	s.node.life.wg.Go(func() { s.goesOn(told, interim) })
 	a, err := s.deciding.do(ctx, key, func(ctx context.Context) (replication.DecideAnswer, error) {
 		// The deadline is by the asking site's clock, which may be off.
 		ctx, cancel := context.WithTimeout(ctx, min(max(time.Until(req.Deadline), decidePatience), decideLimit))
 		defer cancel()
-		a := s.decideNow(ctx, from, req, interim)
+		a := s.decideNow(ctx, from, req)
 		if a.Code != "unavailable" && a.Code != codeNotHome { // that may be otherwise in a moment
 			s.decided.put(key, a)
 		}
@@ -188,8 +193,23 @@ func (s *sites) decide(ctx context.Context, from events.Site, raw []byte, interi
 	return replication.Encode(a)
 }
 
-func (s *sites) decideNow(ctx context.Context, from events.Site, req replication.DecideRequest, interim func([]byte) error) replication.DecideAnswer {
-	result, at, err := s.operate(ctx, from, req, interim)
+// goesOn lets who waits for a decision hear now and then that it is under way.
+func (s *sites) goesOn(ctx context.Context, interim func([]byte) error) {
+	tick := time.NewTicker(decidePatience / 4)
+	defer tick.Stop()
+	msg, err := replication.Encode(replication.Pulling{})
+	for err == nil {
+		select {
+		case <-tick.C:
+			err = interim(msg)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sites) decideNow(ctx context.Context, from events.Site, req replication.DecideRequest) replication.DecideAnswer {
+	result, at, err := s.operate(ctx, from, req)
 	if err == nil {
 		raw, err := json.Marshal(result)
 		if err == nil {
@@ -213,12 +233,12 @@ func (s *sites) decideNow(ctx context.Context, from events.Site, req replication
 }
 
 // operate runs what another site asks for.
-func (s *sites) operate(ctx context.Context, from events.Site, req replication.DecideRequest, interim func([]byte) error) (any, events.Position, error) {
+func (s *sites) operate(ctx context.Context, from events.Site, req replication.DecideRequest) (any, events.Position, error) {
 	n := s.node
 	switch req.Op {
 	case opPublish:
 		return run(req, func(b awayPublication) (Published, events.Position, error) {
-			return n.publishFor(ctx, from, b, req.Actor, interim)
+			return n.publishFor(ctx, from, b, req.Actor)
 		})
 	case opRepoCreate:
 		return run(req, func(b NewRepo) (RepoInfo, events.Position, error) { return n.createRepo(ctx, b, req.Actor) })
@@ -258,11 +278,17 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 		})
 	case opSiteLeft:
 		return run(req, func(b awayRemoval) (nothing, events.Position, error) {
+			if b.Name != from {
+				return nothing{}, events.Position{}, fail(ErrForbidden, "only the registry's home removes another site: run this on a node of site %s", n.id.Site)
+			}
 			at, err := n.removeSite(ctx, b, req.Actor)
 			return nothing{}, at, err
 		})
 	case opHomeMove:
 		return run(req, func(b awayMove) (HomeMove, events.Position, error) {
+			if b.Force {
+				return HomeMove{}, events.Position{}, fail(ErrForbidden, "a home is moved by force only at the site that decides about it: run this on a node of site %s", n.id.Site)
+			}
 			m, err := n.moveHome(ctx, b, req.Actor)
 			return m, m.At, err
 		})

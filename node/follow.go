@@ -196,9 +196,9 @@ func (f *follower) pull(ctx context.Context, peer events.Site, at events.Positio
 			at = last.Position
 			next = f.ask(ctx, peer, at.Mark)
 		}
-		n, err := f.store(ctx, a.entries)
+		n, err := f.store(ctx, peer, a.entries)
 		moved = moved || n > 0
-		if err != nil || !more || n == 0 { // none: the log is cut off, forked or in a new epoch
+		if err != nil || !more || n < len(a.entries) { // none: the log is cut off, forked or in a new epoch
 			return moved, err
 		}
 	}
@@ -247,22 +247,32 @@ func (s *sites) entriesFrom(ctx context.Context, peer, log events.Site, m events
 
 // store verifies entries and puts those before the first that fails into the
 // index, durably and in one batch.
-func (f *follower) store(ctx context.Context, raws [][]byte) (stored int, err error) {
+func (f *follower) store(ctx context.Context, peer events.Site, raws [][]byte) (stored int, err error) {
+	stored, odd, err := f.storeFirst(ctx, raws)
+	if odd != nil { // not under folding, which a rewind takes
+		return 0, f.unfit(ctx, peer, odd)
+	}
+	return stored, err
+}
+
+// storeFirst is store; odd is set if the very first entry does not follow what is
+// held, though its site signed it.
+func (f *follower) storeFirst(ctx context.Context, raws [][]byte) (stored int, odd *unfit, err error) {
 	s, n := f.sites, f.sites.node
 	s.folding.RLock()
 	defer s.folding.RUnlock()
 	if err := n.space.check(); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	x := n.index.Load()
 	at, err := f.head()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	prev := events.Entry{Position: at}
 	if !at.Mark.IsZero() {
 		if prev.Time, err = s.timeOf(x, at); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	txn := x.Begin(f.site)
@@ -272,14 +282,19 @@ func (f *follower) store(ctx context.Context, raws [][]byte) (stored int, err er
 		if err == nil {
 			err = b.add(e)
 		}
-		if err != nil {
-			if b.entries == 0 {
-				return 0, f.refuse(x, e, err)
-			}
-			break // what is before it is good; the rest is asked for again
+		switch {
+		case err == nil:
+			continue
+		case b.entries > 0: // what is before it is good; the rest is asked for again
+		case errors.Is(err, errCutOff):
+			return 0, nil, nil
+		default:
+			errors.As(err, &odd)
+			return 0, odd, err
 		}
+		break
 	}
-	return b.entries, b.commit()
+	return b.entries, nil, b.commit()
 }
 
 func each(raws [][]byte) iter.Seq2[[]byte, error] {
@@ -431,21 +446,10 @@ func (b *batch) commit() error {
 	return nil
 }
 
-// refuse says what an entry that can't be stored means.
-func (f *follower) refuse(x *index.Index, e events.Entry, err error) error {
-	var u *unfit
-	switch {
-	case errors.Is(err, errCutOff):
-		return nil
-	case errors.As(err, &u):
-		return f.unfit(x, u)
-	}
-	return err
-}
-
 // unfit tells a peer that skips or repeats from a site that wrote two entries
 // in one place or began a new epoch. The entry is signed by its site.
-func (f *follower) unfit(x *index.Index, u *unfit) error {
+func (f *follower) unfit(ctx context.Context, peer events.Site, u *unfit) error {
+	x := f.sites.node.index.Load()
 	at, err := f.head()
 	if err != nil {
 		return err
@@ -453,7 +457,7 @@ func (f *follower) unfit(x *index.Index, u *unfit) error {
 	m, e := at.Mark, u.entry.Position.Mark
 	switch {
 	case e.Epoch == m.Epoch+1 && e.Seq <= m.Seq+1:
-		return f.newEpoch(x, u.entry)
+		return f.newEpoch(ctx, peer, x, u.entry)
 	case e.Epoch == m.Epoch && e.Seq == m.Seq+1 && u.entry.Prev != at.Hash:
 		return f.fork(x, u.entry)
 	case e.Epoch == m.Epoch && e.Seq <= m.Seq:

@@ -109,11 +109,9 @@ func (f *follower) thaw(ctx context.Context) bool {
 		if err != nil || f.verify(e) != nil || e.Position.Mark.Epoch != at.Mark.Epoch+1 || e.Position.Mark.Seq > at.Mark.Seq+1 {
 			continue
 		}
-		if err := f.newEpoch(x, e); err != nil {
-			f.account(peer, err)
-			continue
-		}
-		left = true
+		err = f.newEpoch(ctx, peer, x, e)
+		f.account(peer, err)
+		left = err == nil
 	}
 	if !left {
 		return false
@@ -128,7 +126,11 @@ func (f *follower) thaw(ctx context.Context) bool {
 
 // newEpoch takes the first entry of a log's new epoch as what it is: the site's
 // own statement that what it wrote behind the base is lost and counts no more.
-func (f *follower) newEpoch(x *index.Index, e events.Entry) error {
+//
+// If this node followed the other branch of a fork, it goes back to where the two
+// part and takes the branch that the new epoch continues: the hashes lead back
+// from the site's signature to there.
+func (f *follower) newEpoch(ctx context.Context, peer events.Site, x *index.Index, e events.Entry) error {
 	at, err := f.head()
 	if err != nil {
 		return err
@@ -139,11 +141,24 @@ func (f *follower) newEpoch(x *index.Index, e events.Entry) error {
 		return err
 	}
 	if !ok || events.DigestOf(raw) != e.Prev {
-		return fmt.Errorf("%w: its new epoch %d does not continue what is held of it", errLog, e.Position.Mark.Epoch)
+		if base, err = f.sites.commonWith(ctx, peer, f.site, x, base); err != nil {
+			return err
+		}
+		if base.IsZero() {
+			return fmt.Errorf("%w: its new epoch %d does not continue what is held of it", errLog, e.Position.Mark.Epoch)
+		}
 	}
 	f.sites.troubles.raise("epoch "+f.site.String(), fmt.Sprintf("site %s began epoch %d of its log at entry %d: %d entries that it had written count no more",
 		f.site, e.Position.Mark.Epoch, e.Position.Mark.Seq, at.Mark.Seq-base.Seq))
-	return f.rewind(base, "a new epoch")
+	if err := f.rewind(base, "a new epoch"); err != nil {
+		return err
+	}
+	// From this peer at once: others may still hold the branch that is given up.
+	now, err := f.head()
+	if err == nil {
+		_, err = f.pull(ctx, peer, now)
+	}
+	return err
 }
 
 // otherEntry looks into a peer's claim to hold another entry of a log than this
@@ -159,8 +174,7 @@ func (s *sites) otherEntry(from events.Site, p events.Position) {
 	s.inquire(from, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 		defer cancel()
-		before := events.Mark{Epoch: p.Mark.Epoch, Seq: p.Mark.Seq - 1}
-		raws, _, err := s.entriesFrom(ctx, from, p.Site, before, 1)
+		raws, _, err := s.entriesFrom(ctx, from, p.Site, before(p.Mark), 1)
 		if err != nil || len(raws) == 0 {
 			return
 		}

@@ -82,17 +82,20 @@ func (n *Node) Leave(ctx context.Context, actor string) error {
 	if err := mayLeave(n.directory(), n.id.Site); err != nil {
 		return err
 	}
+	n.commits.hold(holdLeft, fmt.Sprintf("site %s is leaving the registry", n.id.Site))
+	n.commits.mu.Lock() // what is being written is finished before the end is read
 	m, err := n.markOf(n.id.Site)
+	n.commits.mu.Unlock()
 	if err != nil {
+		n.commits.release(holdLeft)
 		return err
 	}
-	n.commits.hold(fmt.Sprintf("site %s is leaving the registry", n.id.Site))
 	err = n.endMembership(ctx, awayRemoval{Name: n.id.Site, Until: m, Reason: "it left"}, actor)
 	if errors.Is(err, ErrUnavailable) && n.sites.hasLeft(ctx) {
 		return nil // the answer is lost: who is no member is cut off
 	}
 	if err != nil {
-		n.commits.release()
+		n.commits.release(holdLeft)
 	}
 	return err
 }

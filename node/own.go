@@ -64,7 +64,7 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 		return
 	}
 	s.troubles.clear("unsure")
-	n.commits.release()
+	n.commits.release(holdStart)
 	s.standing.renew() // else others would hear for a while yet that it takes no writes
 	s.changes.notify()
 	poke(s.announce)
@@ -95,7 +95,7 @@ func (s *sites) ownEnd(late bool) bool {
 	own := s.node.id.Site
 	s.mu.Lock()
 	at := s.synced[own].Position.Mark
-	proved := s.heads[own].Position.Mark
+	proved := s.heads[own].Position.Mark.Compare(at) > 0
 	var from events.Site
 	var most replication.LogState
 	for site, h := range s.heard {
@@ -105,8 +105,15 @@ func (s *sites) ownEnd(late bool) bool {
 		}
 	}
 	s.mu.Unlock()
-	if from.IsZero() || late && proved.Compare(at) <= 0 {
+	if proved && from.IsZero() {
+		s.troubles.raise("unsure", "this site has written more of its log than is here, as its own signature shows, and no site that can be reached holds it; "+
+			"bring one back that does, or give it up for good: registry-node epoch new")
+	}
+	if !proved && (late || from.IsZero()) {
 		return true
+	}
+	if from.IsZero() {
+		return false
 	}
 	s.takeClaimed(s.node.life.ctx, from, most)
 	return false
@@ -138,7 +145,7 @@ func claimKey(from, log events.Site) string { return "claim " + from.String() + 
 // ownIsFurther is called when a peer says that it has more of this site's log
 // than this site itself.
 func (s *sites) ownIsFurther(from events.Site, l replication.LogState) {
-	if s.node.commits.waits() {
+	if s.node.commits.waits(holdStart) {
 		return // catchUpOwn is at it
 	}
 	s.mu.Lock()
@@ -251,8 +258,8 @@ func (s *sites) ownForked(from events.Site, p events.Position) {
 	why := fmt.Sprintf("site %s holds another entry %v of this site's log than this node: this site lost entries and wrote new ones in their place. "+
 		"Nothing more is written until an operator decides; to go on with what the other sites hold, and set aside what they don't, run: registry-node epoch new",
 		from, p.Mark)
+	n.commits.hold(holdFork, "it has written two different histories of its log")
 	if s.troubles.raise("own fork", why) {
-		n.commits.hold("it has written two different histories of its log")
 		n.logger.Error("own log is forked", "from", from, "at", p.Mark)
 	}
 }
@@ -279,7 +286,8 @@ func (n *Node) NewEpoch(ctx context.Context, actor string) (events.Position, err
 	}
 	n.sites.troubles.clear("own fork")
 	n.sites.troubles.clear("unsure")
-	n.commits.release()
+	n.commits.release(holdFork)
+	n.commits.release(holdStart)
 	return pos, nil
 }
 
@@ -319,24 +327,18 @@ func (s *sites) backToCommon(ctx context.Context, from events.Site, most events.
 	if err != nil || head.Position.Mark.IsZero() {
 		return err
 	}
+	if most.Epoch < head.Position.Mark.Epoch {
+		return nil // it has not heard of this epoch yet
+	}
 	m := head.Position.Mark
 	if most.Compare(m) < 0 {
 		m = most
 	}
-	for ; m.Seq > 0; m.Seq-- {
-		raw, ok, err := x.Entry(n.id.Site, m)
-		if err != nil {
-			return err
-		}
-		theirs, _, err := s.entriesFrom(ctx, from, n.id.Site, events.Mark{Epoch: m.Epoch, Seq: m.Seq - 1}, 1)
-		if err != nil {
-			return err
-		}
-		if ok && len(theirs) > 0 && string(theirs[0]) == string(raw) {
-			break
-		}
+	m, err = s.commonWith(ctx, from, n.id.Site, x, m)
+	if err != nil {
+		return err
 	}
-	if m.Seq == 0 {
+	if m.IsZero() {
 		return fail(ErrUnavailable, "site %s holds nothing of this site's log that is here, too", from)
 	}
 	if m == head.Position.Mark {
@@ -352,4 +354,39 @@ func (s *sites) backToCommon(ctx context.Context, from events.Site, most events.
 		return err
 	}
 	return n.refreshDirectory()
+}
+
+// commonWith returns the last entry of a log, up to m and of its epoch, that a
+// peer holds as this node does: two logs are alike up to some place, and never
+// again behind it, since each entry names the hash of the one before.
+func (s *sites) commonWith(ctx context.Context, peer, log events.Site, x *index.Index, m events.Mark) (events.Mark, error) {
+	alike, differs := uint64(0), m.Seq+1
+	for at := m.Seq; alike+1 < differs; at = (alike + differs) / 2 {
+		mark := events.Mark{Epoch: m.Epoch, Seq: at}
+		raw, ok, err := x.Entry(log, mark)
+		if err != nil {
+			return events.Mark{}, err
+		}
+		theirs, _, err := s.entriesFrom(ctx, peer, log, before(mark), 1)
+		if err != nil {
+			return events.Mark{}, err
+		}
+		if ok && len(theirs) > 0 && string(theirs[0]) == string(raw) {
+			alike = at
+		} else {
+			differs = at
+		}
+	}
+	if alike == 0 {
+		return events.Mark{}, nil
+	}
+	return events.Mark{Epoch: m.Epoch, Seq: alike}, nil
+}
+
+// before returns the place right before an entry of the same epoch.
+func before(m events.Mark) events.Mark {
+	if m.Seq <= 1 {
+		return events.Mark{}
+	}
+	return events.Mark{Epoch: m.Epoch, Seq: m.Seq - 1}
 }

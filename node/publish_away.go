@@ -8,7 +8,6 @@ import (
 
 	"registry-node/events"
 	"registry-node/node/blob"
-	"registry-node/replication"
 )
 
 // awayPublication is a version that another site wants published here, where its
@@ -51,7 +50,7 @@ func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) 
 }
 
 // publishFor publishes at this site, the home, what another site asks for.
-func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublication, actor string, interim func([]byte) error) (Published, events.Position, error) {
+func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublication, actor string) (Published, events.Position, error) {
 	none := events.Position{}
 	mv := module.Version{Path: b.Module, Version: b.Version}
 	r := n.directory().Repo(b.Repo)
@@ -79,7 +78,7 @@ func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublicati
 		return Published{}, none, storeFailed(err, "publish "+mv.String())
 	}
 	defer stage.Discard()
-	if err := n.sites.pullFrom(ctx, from, b.Zip, stage, interim); err != nil {
+	if err := n.sites.pullFrom(ctx, from, b.Zip, stage); err != nil {
 		return Published{}, none, err
 	}
 	a.zip = stage
@@ -92,19 +91,14 @@ func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublicati
 }
 
 // pullFrom fetches a blob from the one site that asks for something to be done
-// with it, and lets that hear how far it is.
-func (s *sites) pullFrom(ctx context.Context, from events.Site, b events.Blob, stage *blob.Stage, interim func([]byte) error) error {
-	last := time.Now()
-	t := transfer{sites: s, blob: b, stage: stage, progress: func(done int64) {
-		if interim == nil || time.Since(last) < time.Second {
-			return
-		}
-		last = time.Now()
-		if msg, err := replication.Encode(replication.Pulling{Done: done, Total: b.Size}); err == nil {
-			interim(msg) // who doesn't hear it asks again
-		}
-	}}
-	if err := t.from(ctx, from); err != nil {
+// with it.
+func (s *sites) pullFrom(ctx context.Context, from events.Site, b events.Blob, stage *blob.Stage) error {
+	t := transfer{sites: s, blob: b, stage: stage}
+	err := t.from(ctx, from)
+	if err != nil && stage.Size() == 0 && ctx.Err() == nil {
+		err = t.pushed(ctx, from) // it can be heard, if not dialled
+	}
+	if err != nil {
 		return because(err, ErrUnavailable, "site %s could not fetch the zip from site %s: %v", s.node.id.Site, from, err)
 	}
 	return nil

@@ -111,7 +111,7 @@ func (s *sites) askLeft(ctx context.Context, peer events.Site) bool {
 		b, ok := ev.Body.(events.SiteLeft)
 		if ok && b.Name == n.id.Site && n.directory().Right(ev.ID, b) == nil {
 			why := fmt.Sprintf("site %s is no member of the registry any more: it was removed at %v (%s)", b.Name, e.Position, b.Reason)
-			n.commits.hold(why)
+			n.commits.hold(holdLeft, why)
 			n.logger.Error("this site was removed from the registry", "by", ev.ID, "reason", b.Reason)
 			s.changes.notify()
 			return true

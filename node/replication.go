@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -86,8 +89,12 @@ func (n *Node) Replication() (Replication, error) {
 	}
 	slices.SortFunc(names, func(a, b events.Site) int { return a.Compare(b.String()) })
 	r.Agreement = Equal
+	connected := 0
 	for _, name := range names {
 		st := s.siteStatus(name, own, known)
+		if st.Connected && !st.Self {
+			connected++
+		}
 		switch {
 		case st.Self || !st.Connected:
 		case st.Agrees == Different, st.Agrees != Equal && r.Agreement == Equal:
@@ -99,7 +106,7 @@ func (n *Node) Replication() (Replication, error) {
 		r.Sites = append(r.Sites, st)
 	}
 	s.mu.Lock()
-	if r.Agreement == Equal {
+	if r.Agreement == Equal && (len(names) == 1 || connected > 0) {
 		s.lastEqual = time.Now().UTC()
 	}
 	r.LastEqualAt = s.lastEqual
@@ -249,7 +256,7 @@ func (st *standing) renew() {
 
 func (s *sites) conflicts(refused map[events.EventID]string) int {
 	n := len(refused)
-	for _, t := range []string{"fork ", "lost ", "lie ", "own fork"} {
+	for _, t := range []string{"fork ", "lost ", "lie ", "own fork", "conflict "} {
 		n += s.troubles.count(t)
 	}
 	return n
@@ -289,9 +296,19 @@ func (s *sites) reasons(refused map[events.EventID]string) []string {
 		list = append(list[:maxReasons-1], fmt.Sprintf("and %d more", len(list)-maxReasons+1))
 	}
 	for i, text := range list {
-		list[i] = clip(text, maxReasonText)
+		list[i] = clip(printable(text), maxReasonText)
 	}
 	return list
+}
+
+// printable makes one line of plain text of what may hold another site's words.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // clip cuts a text to at most n bytes, between two characters.
@@ -367,10 +384,14 @@ func (s *sites) holding(at events.Position) (have int) {
 	if s.wants.mark(at.Site, at.Mark).Compare(at.Mark) >= 0 && s.here(at) {
 		have++
 	}
+	d := s.node.directory()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for site, h := range s.heard {
 		l := h.logs[at.Site]
+		if _, differs := s.doubts[site][at.Site]; differs || !d.MemberNow(site) || l.Position.Mark == at.Mark && !at.Hash.IsZero() && l.Position.Hash != at.Hash {
+			continue
+		}
 		if site != own && l.Position.Mark.Compare(at.Mark) >= 0 && l.Blobs.Compare(at.Mark) >= 0 {
 			have++
 		}

@@ -269,13 +269,20 @@ func (r *Repository) missing(ctx context.Context, mv module.Version, want part) 
 		return c, err
 	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
-		if r.repo.Kind == events.Local && r.node.sites.lacks(r.repo.Home()) {
-			return nil, fail(ErrUnavailable, "%s@%s is not in repository %s as far as this node knows, but it lacks what site %s has written since; try again in a moment",
-				mv.Path, mv.Version, r.repo.Name, r.repo.Home())
+		if r.mayLack(mv.Path) {
+			return nil, fail(ErrUnavailable, "%s@%s is not in repository %s as far as this node knows, but it may lack what site %s has written since%s; try again in a moment",
+				mv.Path, mv.Version, r.repo.Name, r.repo.Home(), r.node.sites.lastHeard(r.repo.Home()))
 		}
 		return nil, errAbsent
 	}
 	return r.fill(ctx, mv, want)
+}
+
+// mayLack reports whether a version of a module may be in this local repository
+// without this node's having received it. What the repository does not own nobody
+// can have published there.
+func (r *Repository) mayLack(path string) bool {
+	return r.repo.Kind == events.Local && events.MatchAny(r.repo.Settings.Owns, path) && r.node.sites.lacks(r.repo.Home())
 }
 
 // elsewhere asks sites that are further than this one for a version. It returns
@@ -334,7 +341,7 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 			continue
 		}
 		z := Zip{File: f, Digest: b.Digest, Time: c.First.Time}
-		if r.st.alone || c.First.Event.Site == r.node.id.Site && len(c.Zips) == 1 {
+		if r.st.alone {
 			return z, nil
 		}
 		if err := r.vouchZip(ctx, mv, c, b, z); err != nil {
@@ -436,8 +443,13 @@ func (r *Repository) list(ctx context.Context, path string) (List, error) {
 	if err != nil {
 		return List{}, err
 	}
-	if !h.any {
+	stale := r.mayLack(path)
+	switch {
+	case !h.any && stale:
+		return List{}, fail(ErrUnavailable, "%s is not in repository %s as far as this node knows, but it may lack what site %s has written since%s; try again in a moment",
+			path, r.repo.Name, r.repo.Home(), r.node.sites.lastHeard(r.repo.Home()))
+	case !h.any:
 		return List{}, errAbsent
 	}
-	return List{Versions: h.listed}, nil
+	return List{Versions: h.listed, Stale: stale}, nil
 }

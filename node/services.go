@@ -94,10 +94,16 @@ func (s *sites) serveVersion(_ context.Context, _ events.Site, raw []byte, _ fun
 const maxRows = 1000
 
 // serveSum answers with sums of the rows of one log at a place in it.
-func (s *sites) serveSum(_ context.Context, _ events.Site, raw []byte, _ func([]byte) error) ([]byte, error) {
+func (s *sites) serveSum(ctx context.Context, _ events.Site, raw []byte, _ func([]byte) error) ([]byte, error) {
 	req, err := replication.Decode[replication.SumRequest](raw)
 	if err != nil {
 		return nil, err
+	}
+	select { // it reads all rows of a log: one at a time
+	case s.summing <- struct{}{}:
+		defer func() { <-s.summing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	a, err := s.sums(req)
 	if err != nil {
@@ -171,16 +177,21 @@ func (s *sites) versionElsewhere(ctx context.Context, r *events.Repo, mv module.
 	if err != nil {
 		return nil, err
 	}
+	answers := make(chan versionFrom, len(peers))
 	for _, peer := range peers {
-		raw, err := s.request(ctx, peer, "version", req, nil)
-		if err != nil {
-			continue
-		}
-		a, err := replication.Decode[replication.VersionAnswer](raw)
-		if err != nil {
-			continue
-		}
-		for _, raw := range a.Entries {
+		n.life.wg.Go(func() {
+			raw, err := s.request(ctx, peer, "version", req, nil)
+			var a replication.VersionAnswer
+			if err == nil {
+				a, err = replication.Decode[replication.VersionAnswer](raw)
+			}
+			answers <- versionFrom{peer, a.Entries, err}
+		})
+	}
+	for range peers {
+		a := <-answers // each ends with ctx
+		peer := a.peer
+		for _, raw := range a.entries {
 			if cs, err = n.foldEntry(cs, key, raw); err != nil {
 				s.troubles.raise("version "+peer.String(), fmt.Sprintf("site %s gives an entry about %v that is refused: %v", peer, mv, err))
 				break
@@ -189,6 +200,13 @@ func (s *sites) versionElsewhere(ctx context.Context, r *events.Repo, mv module.
 	}
 	v := n.directory().ResolveVersion(r, cs)
 	return &v, nil
+}
+
+// versionFrom is what a peer says of a version.
+type versionFrom struct {
+	peer    events.Site
+	entries [][]byte
+	err     error // it says nothing then
 }
 
 // foldEntry applies what an entry says about one record.
@@ -233,6 +251,11 @@ func (s *sites) further(log events.Site) []events.Site {
 			continue
 		}
 		for name, l := range h.logs {
+			// By the word of the log's own site only: else one peer could hold up
+			// every miss of all others.
+			if s.heads[name].Position.Mark.Compare(s.synced[name].Position.Mark) <= 0 {
+				continue
+			}
 			if (log.IsZero() || name == log) && l.Position.Mark.Compare(s.synced[name].Position.Mark) > 0 {
 				list = append(list, site)
 				break
@@ -242,8 +265,12 @@ func (s *sites) further(log events.Site) []events.Site {
 	return list
 }
 
-// lacks reports whether this node knows that a log goes on beyond what it has.
+// lacks reports whether this node can't say that it has all of a log: its site
+// is known to have written more, or can't be heard.
 func (s *sites) lacks(log events.Site) bool {
+	if log != s.node.id.Site && s.mesh.Load() != nil && !s.connected(log) {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.heads[log].Position.Mark.Compare(s.synced[log].Position.Mark) > 0

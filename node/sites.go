@@ -31,6 +31,7 @@ type sites struct {
 	decided  *table[string, replication.DecideAnswer] // by asker and id, for retries
 	deciding *flights[string, replication.DecideAnswer]
 	joins    *rate.Limiter
+	summing  chan struct{} // holds a value while a log's rows are summed for a peer
 	standing standing
 	// folding is held for reading by who folds another site's log, and for
 	// writing by who replaces the index.
@@ -104,8 +105,8 @@ func newSites(n *Node) *sites {
 		node: n, announce: make(chan struct{}, 1),
 		decided:  newTable[string, replication.DecideAnswer](1 << 10),
 		deciding: newFlights[string, replication.DecideAnswer](n.life.ctx, &n.life.wg),
-		joins:    rate.NewLimiter(joinRate, joinBurst),
-		heard:    map[events.Site]*heard{}, heads: map[events.Site]replication.SignedHead{},
+		joins:    rate.NewLimiter(joinRate, joinBurst), summing: make(chan struct{}, 1),
+		heard: map[events.Site]*heard{}, heads: map[events.Site]replication.SignedHead{},
 		synced: map[events.Site]replication.LogState{}, followers: map[events.Site]*follower{},
 		overreach: map[events.EventID]events.Event{}, doubts: map[events.Site]map[events.Site]doubt{},
 		shunned: map[shunKey]bool{}, inquiries: map[events.Site]bool{}, claims: map[events.Site]events.Position{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
@@ -138,7 +139,7 @@ func (s *sites) start(ctx context.Context) error {
 		return err
 	}
 	if len(s.peers()) > 0 {
-		n.commits.hold("it asks the other sites how far they have seen its log")
+		n.commits.hold(holdStart, "it asks the other sites how far they have seen its log")
 	}
 	mesh, err := replication.OpenMesh(ctx, replication.MeshConfig{
 		Site: n.id.Site, Registry: n.id.Registry, Certificate: cert, Listen: n.opts.PeerListen,
@@ -158,6 +159,7 @@ func (s *sites) start(ctx context.Context) error {
 	n.life.wg.Go(func() { s.adoptLoop(n.life.ctx) })
 	n.life.wg.Go(func() { s.vouchLoop(n.life.ctx) })
 	n.life.wg.Go(func() { s.raiseLoop(n.life.ctx) })
+	n.life.wg.Go(func() { s.rescan(n.life.ctx) })
 	n.life.wg.Go(func() { s.askLeftLoop(n.life.ctx) })
 	return nil
 }
@@ -215,7 +217,7 @@ func (s *sites) membersChanged() {
 		follow[first] = true
 	}
 	if member, ok := d.Site(n.id.Site); ok && member.Left {
-		n.commits.hold(fmt.Sprintf("site %s is no member of the registry any more", n.id.Site))
+		n.commits.hold(holdLeft, fmt.Sprintf("site %s is no member of the registry any more", n.id.Site))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,11 +245,18 @@ func (s *sites) rulesChanged(old, d *events.Directory) {
 		if before == nil || reflect.DeepEqual(before.Settings.Blobs, r.Settings.Blobs) {
 			continue
 		}
-		s.node.life.wg.Go(func() {
-			if err := s.wants.rescan(s.node.life.ctx, r); err != nil && s.node.life.ctx.Err() == nil {
-				s.node.logger.Error("blobs of a repository are not looked through", "repository", r.Name, "error", err)
-			}
-		})
+		if err := s.wants.rescanDue(r); err != nil {
+			s.node.logger.Error("blobs of a repository are not looked through", "repository", r.Name, "error", err)
+			continue
+		}
+		s.node.life.wg.Go(func() { s.rescan(s.node.life.ctx) })
+	}
+}
+
+// rescan looks through the repositories whose rules about blobs have changed.
+func (s *sites) rescan(ctx context.Context) {
+	if err := s.wants.rescanAll(ctx); err != nil && ctx.Err() == nil {
+		s.node.logger.Error("blobs are not looked through", "error", err)
 	}
 }
 
@@ -380,6 +389,9 @@ func (s *sites) resync(x *index.Index) error {
 	}
 	clear(s.doubts)
 	s.mu.Unlock()
+	if err := s.wants.load(); err != nil {
+		return err
+	}
 	s.changes.notify()
 	poke(s.announce)
 	return nil

@@ -143,7 +143,9 @@ func TestRemovedSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.equal()
-	info, err := w.sites["c"].RemoveSite(t.Context(), site("b"), "closed", "ann")
+	_, err := w.sites["c"].RemoveSite(t.Context(), site("b"), "closed", "ann")
+	isKind(t, err, node.ErrForbidden, "site a")
+	info, err := w.sites["a"].RemoveSite(t.Context(), site("b"), "closed", "ann")
 	if err != nil || info.State != "left" {
 		t.Fatalf("%+v, %v", info, err)
 	}

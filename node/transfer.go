@@ -31,9 +31,13 @@ const (
 	// blobsPath is where a site serves blobs to others: Path + hex digest.
 	blobsPath = "/peer/blobs/sha256/"
 	// headTimeout bounds the wait for the header of a blob, and stallTimeout that
-	// for its next bytes.
+	// for its next leastBytes: who gives less holds up others.
 	headTimeout  = 5 * time.Second
 	stallTimeout = 10 * time.Second
+	leastBytes   = 64 << 10
+	// pushStart bounds the wait for the first bytes of a blob that a site which
+	// can't be dialled was asked to send.
+	pushStart = 15 * time.Second
 	// maxErrorText is how much of a refusal is read, in bytes.
 	maxErrorText = 4 << 10
 	// pushTimeout bounds the wait for a site that can't be dialled to send a blob.
@@ -85,8 +89,13 @@ func (t *transfer) from(ctx context.Context, site events.Site) error {
 // copy appends a body to the stage, as fast as the limit for blobs allows.
 func (t *transfer) copy(ctx context.Context, body io.Reader, stall *time.Timer) error {
 	buf := make([]byte, 256<<10)
+	stall.Reset(stallTimeout)
+	due := t.stage.Size() + leastBytes
 	for t.stage.Size() < t.blob.Size {
-		stall.Reset(stallTimeout)
+		if t.stage.Size() >= due {
+			stall.Reset(stallTimeout)
+			due = t.stage.Size() + leastBytes
+		}
 		n, err := body.Read(buf[:min(int64(len(buf)), t.blob.Size-t.stage.Size())])
 		if n > 0 {
 			if _, err := t.stage.Write(buf[:n]); err != nil {
@@ -95,7 +104,7 @@ func (t *transfer) copy(ctx context.Context, body io.Reader, stall *time.Timer) 
 			if t.progress != nil {
 				t.progress(t.stage.Size())
 			}
-			if err := t.sites.wants.pace(ctx, n); err != nil {
+			if err := t.pace(ctx, n, stall); err != nil {
 				return err
 			}
 		}
@@ -107,6 +116,16 @@ func (t *transfer) copy(ctx context.Context, body io.Reader, stall *time.Timer) 
 		}
 	}
 	return nil
+}
+
+// pace waits as the limit for blobs wants it, which is no fault of the source.
+func (t *transfer) pace(ctx context.Context, n int, stall *time.Timer) error {
+	w := t.sites.wants
+	if w.limiter.Limit() == rate.Inf {
+		return nil
+	}
+	stall.Reset(stallTimeout + time.Duration(float64(leastBytes)/float64(w.limiter.Limit())*float64(time.Second)))
+	return w.limiter.WaitN(ctx, n)
 }
 
 // pushed asks a site that can't be dialled to send the blob, and takes it.
@@ -139,6 +158,8 @@ func (t *transfer) pushed(ctx context.Context, site events.Site) error {
 		return fmt.Errorf("site %s can only send it from its beginning", site)
 	}
 	select {
+	case <-time.After(pushStart):
+		return fmt.Errorf("site %s does not send it", site)
 	case body := <-arrived:
 		stall := time.AfterFunc(stallTimeout, body.cut)
 		defer stall.Stop()

@@ -18,7 +18,7 @@ import (
 type vouchers struct {
 	zips *table[zipClaim, bool]
 	sums *table[sumClaim, bool]
-	todo chan events.Event // fills of other sites, to be checked before they are asked for
+	todo chan events.ModuleVersion // fills of other sites, to be checked before they are asked for
 }
 
 type zipClaim struct {
@@ -43,7 +43,7 @@ const (
 )
 
 func newVouchers() *vouchers {
-	return &vouchers{newTable[zipClaim, bool](vouchSlots), newTable[sumClaim, bool](vouchSlots), make(chan events.Event, vouchQueue)}
+	return &vouchers{newTable[zipClaim, bool](vouchSlots), newTable[sumClaim, bool](vouchSlots), make(chan events.ModuleVersion, vouchQueue)}
 }
 
 func (z zipClaim) key() string {
@@ -155,11 +155,12 @@ func (r *Repository) filledHere(mv module.Version, c *events.HeldContent) (bool,
 // noteVouch puts a fill of another site down to be checked in the background, so
 // that it can be served here while the checksum database can't be reached.
 func (s *sites) noteVouch(ev events.Event) {
-	if _, ok := ev.Body.(events.VersionFilled); !ok {
+	b, ok := ev.Body.(events.VersionFilled)
+	if !ok {
 		return
 	}
 	select {
-	case s.node.vouchers.todo <- ev:
+	case s.node.vouchers.todo <- b.ModuleVersion:
 	default: // it is checked when it is asked for
 	}
 }
@@ -168,13 +169,12 @@ func (s *sites) noteVouch(ev events.Event) {
 func (s *sites) vouchLoop(ctx context.Context) {
 	n := s.node
 	for {
-		var ev events.Event
+		var b events.ModuleVersion
 		select {
-		case ev = <-n.vouchers.todo:
+		case b = <-n.vouchers.todo:
 		case <-ctx.Done():
 			return
 		}
-		b := ev.Body.(events.VersionFilled)
 		st := n.state.Load()
 		repo := st.dir.Repo(b.Repo)
 		if repo == nil || repo.Deleted || st.remotes[repo.ID] == nil {
@@ -182,6 +182,9 @@ func (s *sites) vouchLoop(ctx context.Context) {
 		}
 		r := &Repository{node: n, st: st, repo: repo}
 		v, err := n.version(st.dir, repo, b.ModVersion())
+		if err == nil && v.Status == events.Conflicted {
+			s.troubles.raise("conflict "+b.Key(events.EventID{}).String(), fmt.Sprintf("%s@%s in repository %s came with different content to different sites; it is not served until an administrator settles it", b.Module, b.Version, repo.Name))
+		}
 		if err != nil || v.Status != events.Held {
 			continue
 		}

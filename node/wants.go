@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -21,13 +22,17 @@ import (
 type wants struct {
 	sites   *sites
 	wake    chan struct{} // has room for one: there is something new to fetch
+	freed   chan struct{} // has room for one: a place has come free
+	places  chan struct{} // holds a value for each blob that is being fetched
 	limiter *rate.Limiter
 
-	mu    sync.Mutex
-	count int                         // guarded by mu
-	bytes int64                       // guarded by mu
-	low   map[events.Site]events.Mark // guarded by mu; of each log the first entry with a want
-	later map[string]retry            // guarded by mu; those that failed, by key
+	mu       sync.Mutex
+	count    int                         // guarded by mu
+	bytes    int64                       // guarded by mu
+	low      map[events.Site]events.Mark // guarded by mu; of each log the first entry with a want
+	later    map[string]retry            // guarded by mu; those that failed, by key
+	underWay map[string]bool             // guarded by mu; being fetched, by key
+	ofSite   map[events.Site]int         // guarded by mu; how many of them each site stated
 	// deliveries are the blobs that sites that can't be dialled were asked for.
 	deliveries map[pushKey]*delivery // guarded by mu
 }
@@ -55,9 +60,14 @@ type want struct {
 const (
 	wantsSpace = "wants"
 	// fetchers is how many blobs are fetched at a time.
-	fetchers = 4
+	fetchers = 8
+	// fetchersOfOne is how many of them may be blobs that one site stated, so that
+	// none takes all places.
+	fetchersOfOne = 6
 	// passSize bounds how many wants one pass takes up.
-	passSize   = 256
+	passSize = 256
+	// maxGoMod bounds a go.mod that is fetched, as the go command does.
+	maxGoMod   = 16 << 20
 	firstRetry = time.Second
 	maxRetry   = time.Minute
 )
@@ -65,6 +75,8 @@ const (
 func newWants(s *sites) *wants {
 	return &wants{
 		sites: s, wake: make(chan struct{}, 1), limiter: newLimiter(s.node.opts.PeerBandwidth),
+		freed: make(chan struct{}, 1), places: make(chan struct{}, fetchers),
+		underWay: map[string]bool{}, ofSite: map[events.Site]int{},
 		low: map[events.Site]events.Mark{}, later: map[string]retry{}, deliveries: map[pushKey]*delivery{},
 	}
 }
@@ -79,6 +91,8 @@ func wantKey(id events.EventID, d events.Digest) string {
 func (w *wants) load() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.count, w.bytes = 0, 0
+	clear(w.low)
 	for row, err := range w.local().All("") {
 		if err != nil {
 			return fmt.Errorf("index: %w", err)
@@ -95,7 +109,7 @@ func (w *wants) load() error {
 // add counts a want. The caller holds mu.
 func (w *wants) add(v want) {
 	w.count++
-	w.bytes += v.Blob.Size
+	w.bytes = min(w.bytes+v.Blob.Size, math.MaxInt64/2)
 	if low, ok := w.low[v.from]; !ok || v.at.Compare(low) < 0 {
 		w.low[v.from] = v.at
 	}
@@ -213,32 +227,38 @@ func (w *wants) done(v want) error {
 		return err
 	}
 	w.mu.Lock()
-	w.count--
-	w.bytes -= v.Blob.Size
+	if w.count <= 1 {
+		w.sites.troubles.clear("wants")
+	}
+	w.count = max(0, w.count-1)
+	w.bytes = max(0, w.bytes-v.Blob.Size)
 	delete(w.later, v.key)
 	w.mu.Unlock()
-	low := events.Mark{}
-	for row, err := range w.local().All(v.from.String() + "/") {
+	if err := w.lower(v.from); err != nil {
+		return err
+	}
+	w.sites.moved.notify()
+	w.sites.changes.notify()
+	poke(w.sites.announce)
+	return nil
+}
+
+// lower finds the first entry of a log with a want. No other want comes or goes
+// meanwhile: a row is there before it is counted.
+func (w *wants) lower(site events.Site) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.low, site)
+	for row, err := range w.local().All(site.String() + "/") {
 		if err != nil {
 			return err
 		}
 		first, err := readWant(row)
-		if err != nil {
-			return err
+		if err == nil {
+			w.low[site] = first.at
 		}
-		low = first.at
-		break
+		return err
 	}
-	w.mu.Lock()
-	if low.IsZero() {
-		delete(w.low, v.from)
-	} else {
-		w.low[v.from] = low
-	}
-	w.mu.Unlock()
-	w.sites.moved.notify()
-	w.sites.changes.notify()
-	poke(w.sites.announce)
 	return nil
 }
 
@@ -248,6 +268,15 @@ func (w *wants) run(ctx context.Context) {
 		again, err := w.pass(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.sites.node.logger.Error("wanted blobs can't be read", "error", err)
+		}
+		if again == 0 { // there are more than one pass takes up
+			select {
+			case <-w.freed:
+			case <-time.After(busyAge):
+			case <-ctx.Done():
+				return
+			}
+			continue
 		}
 		select {
 		case <-w.wake:
@@ -264,43 +293,69 @@ func (w *wants) run(ctx context.Context) {
 	}
 }
 
-// pass fetches what may be tried now, and returns when to look again.
+// pass begins to fetch what may be tried now, as places come free, and returns
+// when to look again.
 func (w *wants) pass(ctx context.Context) (again time.Duration, err error) {
 	list, again, err := w.ready()
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return again, err
 	}
-	work := make(chan want)
-	var wg sync.WaitGroup
-	for range fetchers {
-		wg.Go(func() {
-			for v := range work {
-				w.settle(v, w.fetch(ctx, v))
-			}
-		})
-	}
 	for _, v := range list {
-		if ctx.Err() != nil {
-			break
+		select {
+		case w.places <- struct{}{}:
+		case <-ctx.Done():
+			return again, ctx.Err()
 		}
-		work <- v
+		w.mu.Lock()
+		busy := w.underWay[v.key] || w.ofSite[v.from] >= fetchersOfOne
+		if !busy {
+			w.underWay[v.key] = true
+			w.ofSite[v.from]++
+		}
+		w.mu.Unlock()
+		if busy {
+			<-w.places
+			again = min(again, firstRetry)
+			continue
+		}
+		w.sites.node.life.wg.Go(func() { w.work(ctx, v) })
 	}
-	close(work)
-	wg.Wait()
-	return 0, ctx.Err()
+	if len(list) == passSize {
+		again = 0
+	}
+	return again, nil
 }
 
-// ready returns wants that may be tried now, in the order of the logs.
+// work fetches one blob and gives its place back.
+func (w *wants) work(ctx context.Context, v want) {
+	w.settle(v, w.fetch(ctx, v))
+	w.mu.Lock()
+	delete(w.underWay, v.key)
+	if w.ofSite[v.from]--; w.ofSite[v.from] == 0 {
+		delete(w.ofSite, v.from)
+	}
+	w.mu.Unlock()
+	<-w.places
+	poke(w.freed)
+}
+
+// ready returns wants that may be tried now and are not under way, in the order
+// of the logs.
 func (w *wants) ready() (list []want, again time.Duration, err error) {
 	again = maxRetry
 	now := time.Now()
+	seen := map[events.Site]int{}
 	for row, err := range w.local().All("") {
 		if err != nil {
 			return nil, again, err
 		}
 		w.mu.Lock()
 		r, tried := w.later[row.Key]
+		busy := w.underWay[row.Key]
 		w.mu.Unlock()
+		if busy {
+			continue
+		}
 		if wait := r.at.Sub(now); tried && wait > 0 {
 			again = min(again, wait)
 			continue
@@ -308,6 +363,10 @@ func (w *wants) ready() (list []want, again time.Duration, err error) {
 		v, err := readWant(row)
 		if err != nil {
 			return nil, again, err
+		}
+		if seen[v.from]++; seen[v.from] > passSize/4 {
+			again = 0
+			continue
 		}
 		if list = append(list, v); len(list) == passSize {
 			break
@@ -332,6 +391,9 @@ func (w *wants) settle(v want, err error) {
 	r.tries = min(r.tries+1, 6)
 	r.at = time.Now().Add(min(maxRetry, firstRetry<<(r.tries-1)))
 	w.later[v.key] = r
+	if r.tries >= 3 {
+		w.sites.troubles.raise("wants", fmt.Sprintf("blobs can't be fetched from other sites, of late that of %s@%s: %v", v.Module, v.Version, err))
+	}
 }
 
 // retryNow forgets who failed: another site can be reached.
@@ -345,6 +407,9 @@ func (w *wants) retryNow() {
 // fetch brings a wanted blob here. It returns nil, too, if it isn't wanted.
 func (w *wants) fetch(ctx context.Context, v want) error {
 	s := w.sites
+	if _, ok, err := s.node.index.Load().Entry(v.from, v.at); err != nil || !ok {
+		return err // the entry was taken back: it wants nothing any more
+	}
 	due, known := w.due(v)
 	switch {
 	case !known:
@@ -359,14 +424,6 @@ func (w *wants) fetch(ctx context.Context, v want) error {
 		return nil
 	}
 	return err
-}
-
-// pace holds up who takes n bytes of blobs from other sites, as the limit says.
-func (w *wants) pace(ctx context.Context, n int) error {
-	if w.limiter.Limit() == rate.Inf {
-		return nil
-	}
-	return w.limiter.WaitN(ctx, n)
 }
 
 // missed reports whether a blob that is not here should be: this site stated it,
@@ -406,6 +463,38 @@ func (w *wants) heal(d events.Digest) error {
 			continue
 		}
 		return w.put(v)
+	}
+	return nil
+}
+
+const rescansSpace = "rescans"
+
+// rescanDue puts down that a repository is to be looked through, until rescan
+// has done it.
+func (w *wants) rescanDue(r *events.Repo) error {
+	return w.sites.node.index.Load().Local(rescansSpace).Set(r.ID.String(), []byte{})
+}
+
+// rescanAll looks through the repositories that are to be.
+func (w *wants) rescanAll(ctx context.Context) error {
+	n := w.sites.node
+	local := n.index.Load().Local(rescansSpace)
+	for row, err := range local.All("") {
+		if err != nil {
+			return err
+		}
+		id, err := events.ParseRepoID(row.Key)
+		if err != nil {
+			return err
+		}
+		if r := n.directory().Repo(id); r != nil {
+			if err := w.rescan(ctx, r); err != nil {
+				return fmt.Errorf("repository %s: %w", r.Name, err)
+			}
+		}
+		if err := local.Delete(row.Key); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -488,6 +577,9 @@ func statedIn(id events.EventID, body events.Body) []want {
 	}
 	var list []want
 	for _, b := range c.Blobs() {
+		if b.Size > maxZip || b == c.ModBlob && b.Size > maxGoMod {
+			continue // nothing that may be served is so large
+		}
 		list = append(list, want{
 			Blob: b, Mod: b == c.ModBlob, Repo: mv.Repo, Module: mv.Module, Version: mv.Version,
 			ModH1: c.ModH1, ZipH1: c.ZipH1, key: wantKey(id, b.Digest), from: id.Site, at: id.Mark,

@@ -160,7 +160,12 @@ func (n *Node) sweep(ctx context.Context, age time.Duration) error {
 // removeOrphan removes a blob that no record refers to, if it is old enough. No
 // admission is under way then, and no entry that may refer to it is unsettled.
 func (n *Node) removeOrphan(d events.Digest, age time.Duration) error {
-	n.blobs.admitting.Lock()
+	if old, err := n.olderThan(d, age); err != nil || !old {
+		return err
+	}
+	if !n.blobs.admitting.TryLock() {
+		return nil // another time: an admission may take minutes, and none is to wait
+	}
 	defer n.blobs.admitting.Unlock()
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
@@ -182,6 +187,17 @@ func (n *Node) removeOrphan(d events.Digest, age time.Duration) error {
 	}
 	n.logger.Info("blob that nothing refers to is removed", "digest", d, "bytes", f.Size)
 	return nil
+}
+
+// olderThan reports whether a blob has been here for longer than age.
+func (n *Node) olderThan(d events.Digest, age time.Duration) (bool, error) {
+	f, ok, err := n.blobs.store.Open(d)
+	if err != nil || !ok {
+		return false, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err == nil && time.Since(st.ModTime()) >= age, err
 }
 
 // retire closes an index that has been replaced, and removes its directory,
