@@ -105,7 +105,9 @@ func TestLevelIsRaisedByAllTogether(t *testing.T) {
 		w.connected()
 	}
 	reopen("a")
-	w.goesOn("v1.0.0") // b has been heard
+	w.goesOn("v1.0.0")
+	later := time.Now().Add(1500 * time.Millisecond) // the home has looked at what b says by then
+	waitFor(t, "b to be heard some more", func() bool { return w.status("a", "b").LastHeard.After(later) })
 	if got := level(); got > max(start, events.Level) {
 		t.Fatalf("the level is %d while b understands %d", got, events.Level)
 	}
