@@ -28,6 +28,8 @@ type follower struct {
 	// frozen says that the log has two different entries in one place. Whoever
 	// finds that out sets it.
 	frozen atomic.Bool
+	// behind says that the last answer was not the end of the log.
+	behind atomic.Bool
 }
 
 const (
@@ -191,6 +193,7 @@ func (f *follower) pull(ctx context.Context, peer events.Site, at events.Positio
 			return moved, fmt.Errorf("%w: %w", errSource, err)
 		}
 		more := a.head.Compare(last.Position.Mark) > 0
+		f.behind.Store(more)
 		if more {
 			f.size = min(maxPull, 2*f.size)
 			at = last.Position

@@ -279,19 +279,22 @@ func (s *sites) durable(h index.Head) {
 	poke(s.announce)
 }
 
-const (
-	// busyLag is how many entries a site lacks that is busy with catching up, and
-	// busyAge how long ago the last ones may have come.
-	busyLag = 5000
-	busyAge = 250 * time.Millisecond
-)
+// busyAge is how long ago the last of many entries may have come.
+const busyAge = 250 * time.Millisecond
 
 // busy reports whether many entries are on their way here just now.
 func (s *sites) busy() bool {
-	have, total := s.progress()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return total > have+busyLag && time.Since(s.lastMoved) < 2*busyAge
+	if time.Since(s.lastMoved) > 2*busyAge {
+		return false
+	}
+	for _, f := range s.followers {
+		if f.behind.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // applied waits until this node has applied a site's log up to m.

@@ -22,9 +22,9 @@ import (
 type wants struct {
 	sites   *sites
 	wake    chan struct{} // has room for one: there is something new to fetch
-	freed   chan struct{} // has room for one: a place has come free
 	places  chan struct{} // holds a value for each blob that is being fetched
 	limiter *rate.Limiter
+	cursor  map[events.Site]string // of run: the last row of each log that was looked at
 
 	mu       sync.Mutex
 	count    int                         // guarded by mu
@@ -67,7 +67,9 @@ const (
 	// passSize bounds how many wants one pass takes up.
 	passSize = 256
 	// maxGoMod bounds a go.mod that is fetched, as the go command does.
-	maxGoMod   = 16 << 20
+	maxGoMod = 16 << 20
+	// maxLook bounds the rows of one log that one pass looks at.
+	maxLook    = 4096
 	firstRetry = time.Second
 	maxRetry   = time.Minute
 )
@@ -75,7 +77,7 @@ const (
 func newWants(s *sites) *wants {
 	return &wants{
 		sites: s, wake: make(chan struct{}, 1), limiter: newLimiter(s.node.opts.PeerBandwidth),
-		freed: make(chan struct{}, 1), places: make(chan struct{}, fetchers),
+		cursor: map[events.Site]string{}, places: make(chan struct{}, fetchers),
 		underWay: map[string]bool{}, ofSite: map[events.Site]int{},
 		low: map[events.Site]events.Mark{}, later: map[string]retry{}, deliveries: map[pushKey]*delivery{},
 	}
@@ -262,33 +264,23 @@ func (w *wants) lower(site events.Site) error {
 	return nil
 }
 
-// run fetches what is wanted until ctx ends.
+// run fetches what is wanted until ctx ends. Entries come first: they say what
+// there is.
 func (w *wants) run(ctx context.Context) {
 	for {
-		again, err := w.pass(ctx)
-		if err != nil && ctx.Err() == nil {
-			w.sites.node.logger.Error("wanted blobs can't be read", "error", err)
-		}
-		if again == 0 { // there are more than one pass takes up
-			select {
-			case <-w.freed:
-			case <-time.After(busyAge):
-			case <-ctx.Done():
-				return
+		again := busyAge
+		if !w.sites.busy() {
+			var err error
+			if again, err = w.pass(ctx); err != nil && ctx.Err() == nil {
+				w.sites.node.logger.Error("wanted blobs can't be read", "error", err)
+				again = maxRetry
 			}
-			continue
 		}
 		select {
 		case <-w.wake:
 		case <-time.After(again):
 		case <-ctx.Done():
 			return
-		}
-		for w.sites.busy() && ctx.Err() == nil { // entries first: they say what there is
-			select {
-			case <-time.After(busyAge):
-			case <-ctx.Done():
-			}
 		}
 	}
 }
@@ -320,9 +312,6 @@ func (w *wants) pass(ctx context.Context) (again time.Duration, err error) {
 		}
 		w.sites.node.life.wg.Go(func() { w.work(ctx, v) })
 	}
-	if len(list) == passSize {
-		again = 0
-	}
 	return again, nil
 }
 
@@ -336,41 +325,59 @@ func (w *wants) work(ctx context.Context, v want) {
 	}
 	w.mu.Unlock()
 	<-w.places
-	poke(w.freed)
 }
 
-// ready returns wants that may be tried now and are not under way, in the order
-// of the logs.
+// ready returns wants that may be tried now and are not under way: of each log
+// the next ones in order, so that none makes the others wait.
 func (w *wants) ready() (list []want, again time.Duration, err error) {
 	again = maxRetry
-	now := time.Now()
-	seen := map[events.Site]int{}
-	for row, err := range w.local().All("") {
+	w.mu.Lock()
+	logs := sortedSites(w.low)
+	w.mu.Unlock()
+	for _, site := range logs {
+		some, wait, err := w.readyOf(site, max(1, passSize/len(logs)))
 		if err != nil {
 			return nil, again, err
 		}
+		list = append(list, some...)
+		again = min(again, wait)
+	}
+	return list, again, nil
+}
+
+// readyOf is ready for one log. It looks at a bounded number of rows, and goes on
+// behind them the next time.
+func (w *wants) readyOf(site events.Site, most int) (list []want, again time.Duration, err error) {
+	again = maxRetry
+	now := time.Now()
+	looked := 0
+	for row, err := range w.local().Behind(site.String()+"/", w.cursor[site]) {
+		if err != nil {
+			return nil, again, err
+		}
+		if looked++; looked > maxLook || len(list) == most {
+			return list, 0, nil
+		}
+		w.cursor[site] = row.Key
 		w.mu.Lock()
 		r, tried := w.later[row.Key]
 		busy := w.underWay[row.Key]
 		w.mu.Unlock()
-		if busy {
-			continue
-		}
 		if wait := r.at.Sub(now); tried && wait > 0 {
 			again = min(again, wait)
+			continue
+		}
+		if busy {
 			continue
 		}
 		v, err := readWant(row)
 		if err != nil {
 			return nil, again, err
 		}
-		if seen[v.from]++; seen[v.from] > passSize/4 {
-			again = 0
-			continue
-		}
-		if list = append(list, v); len(list) == passSize {
-			break
-		}
+		list = append(list, v)
+	}
+	if delete(w.cursor, site); len(list) > 0 { // at the end: the next time from the beginning
+		again = min(again, firstRetry)
 	}
 	return list, again, nil
 }

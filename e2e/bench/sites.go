@@ -18,7 +18,7 @@ import (
 const (
 	backlog   = 10_000  // versions published while a link is cut
 	joinLog   = 200_000 // versions that a new site learns of
-	blobCount = 4
+	blobCount = 16
 	blobSize  = 64 << 20
 	oneWay    = 25 * time.Millisecond // on a link with a round trip of 50 ms
 )

@@ -61,10 +61,20 @@ func (l *Local) Delete(key string) error {
 
 // All yields the rows whose keys start with prefix, in key order. An error ends
 // it.
-func (l *Local) All(prefix string) iter.Seq2[LocalRow, error] {
+func (l *Local) All(prefix string) iter.Seq2[LocalRow, error] { return l.Behind(prefix, "") }
+
+// Behind is All from the first row on whose key is greater than last.
+func (l *Local) Behind(prefix, last string) iter.Seq2[LocalRow, error] {
 	return sequence(func(yield func(LocalRow) bool) error {
 		p := l.key(prefix)
-		return l.x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+		from := p
+		if last != "" {
+			from = append(l.key(last), nul)
+		}
+		if bytes.Compare(from, p) < 0 {
+			from = p
+		}
+		return l.x.scan(from, after(p), func(it *pebble.Iterator) (bool, error) {
 			return yield(LocalRow{string(it.Key()[len(l.prefix):]), bytes.Clone(it.Value())}), nil
 		})
 	})
