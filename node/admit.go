@@ -93,10 +93,10 @@ func (n *Node) already(a *admission, c events.Content) (got admitted, done bool,
 	if a.zip != nil {
 		c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
 	}
-	if v.Status != events.Held || !a.contained(&v.Contents[0], c) {
+	h := a.fits(v, c)
+	if h == nil || !a.contained(h, c) {
 		return admitted{}, false, nil
 	}
-	h := &v.Contents[0]
 	if a.zip != nil && slices.Contains(h.Zips, c.Zip) {
 		if err := a.store(); err != nil {
 			return admitted{}, true, err
@@ -251,9 +251,8 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 		if err := a.conflict(r, &held, c); err != nil {
 			return nil, err
 		}
-		if held.Status == events.Held && a.contained(&held.Contents[0], c) {
-			f := held.Contents[0].First
-			out = admitted{f.Event, f.Time, true, held.Contents[0].Content}
+		if h := a.fits(&held, c); h != nil && a.contained(h, c) {
+			out = admitted{h.First.Event, h.First.Time, true, h.Content}
 			return nil, nil
 		}
 		out = admitted{Event: v.at, Content: c}
@@ -292,6 +291,19 @@ func (a *admission) allowed(d *events.Directory, r *events.Repo) error {
 	return nil
 }
 
+// fits returns what is held with the identity of c, nil if nothing is.
+func (a *admission) fits(v *events.Version, c events.Content) *events.HeldContent {
+	if v.Status != events.Held && v.Status != events.Conflicted {
+		return nil
+	}
+	for i := range v.Contents {
+		if h := &v.Contents[i]; h.ModH1 == c.ModH1 && (!h.HasZip() || !c.HasZip() || h.ZipH1 == c.ZipH1) {
+			return h
+		}
+	}
+	return nil
+}
+
 // contained reports whether what is held says all that c does.
 func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 	if c.HasMod() && !h.HasMod() {
@@ -308,6 +320,9 @@ func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 // conflict reports whether the version is there with other content, or was.
 func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content) error {
 	what := a.mv.Path + "@" + a.mv.Version
+	if proved := !a.published && a.sums != (upstream.Sums{}); proved && (v.Status == events.Held || v.Status == events.Conflicted) {
+		return nil // other content is a lie of somebody's, which each site sees for itself
+	}
 	switch v.Status {
 	case events.Hidden:
 		return fail(ErrExists, "%s was deleted from repository %s; a name that was used can't be used again, so publish another version", what, r.Name)
@@ -315,7 +330,7 @@ func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content
 		return fail(ErrUnavailable, "%s in repository %s is %v; an administrator must decide about it", what, r.Name, v.Status)
 	case events.Held:
 		h := v.Contents[0]
-		if h.ModH1 == c.ModH1 && (!h.HasZip() || !c.HasZip() || h.ZipH1 == c.ZipH1) {
+		if a.fits(v, c) != nil {
 			return nil
 		}
 		if !a.published {

@@ -78,21 +78,21 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) (*event
 }
 
 // held returns what is held of mv now, nil if nothing is.
-func (r *Repository) held(mv module.Version) (*events.HeldContent, error) {
+func (r *Repository) held(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
 	st := r.node.state.Load()
 	repo := st.dir.Repo(r.repo.ID)
 	v, err := r.node.version(st.dir, repo, mv)
 	if err != nil {
 		return nil, err
 	}
-	return r.readable(mv, v)
+	return r.right(ctx, mv, v)
 }
 
 // fetchMod fetches info and go.mod of mv, verifies and records them. Concurrent
 // calls are one.
 func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
 	return r.node.fetches.mods.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
-		c, err := r.held(mv)
+		c, err := r.held(ctx, mv)
 		if err != nil || c != nil && c.HasMod() {
 			return c, err
 		}
@@ -138,9 +138,14 @@ func (rem *remote) fetchMod(ctx context.Context, mv module.Version) (admission, 
 // before, if that is missing. Concurrent calls are one.
 func (r *Repository) fetchZip(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
 	return r.node.fetches.zips.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
-		c, err := r.held(mv)
-		if err != nil || c != nil && c.HasZip() && r.node.blobs.held(c.Zip) {
+		c, err := r.held(ctx, mv)
+		if err != nil {
 			return c, err
+		}
+		if c != nil {
+			if ok, err := r.holdsZip(mv, c); ok || err != nil {
+				return c, err
+			}
 		}
 		return r.unlessAbsent(mv, func(rem *remote) (*events.HeldContent, error) {
 			return r.fillZip(ctx, rem, mv)
@@ -198,7 +203,7 @@ func (r *Repository) record(ctx context.Context, rem *remote, a admission) (*eve
 	if _, err := r.node.admit(ctx, a); err != nil {
 		return nil, err
 	}
-	c, err := r.held(a.mv)
+	c, err := r.held(ctx, a.mv)
 	if err == nil && c == nil {
 		err = fail(ErrUnavailable, "%s@%s: repository %s has been changed meanwhile", a.mv.Path, a.mv.Version, r.repo.Name)
 	}

@@ -71,6 +71,9 @@ func TestFalseFillsAreNeverServed(t *testing.T) {
 			if err == nil && !bytes.Equal(data, good(mv)) {
 				t.Errorf("site %s serves %v as b gave it", at, mv)
 			}
+			if err != nil && (mv == contradicted || mv == otherBytes || mv == wrongBlob) { // the upstream has it
+				t.Errorf("site %s does not serve %v, since b lied about it: %v", at, mv, err)
+			}
 			t.Logf("%v at %s: %d bytes, %v", mv, at, len(data), err)
 		}
 	}

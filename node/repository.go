@@ -246,19 +246,11 @@ func (r *Repository) content(ctx context.Context, mv module.Version, want part) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.readable(mv, v)
-	if err != nil {
-		return nil, err
+	c, err := r.right(ctx, mv, v)
+	if err != nil || want.in(c) {
+		return c, err
 	}
-	if !want.in(c) {
-		if c, err = r.missing(ctx, mv, want); err != nil {
-			return nil, err
-		}
-	}
-	if r.st.alone {
-		return c, nil
-	}
-	return c, r.vouchSums(ctx, mv, c)
+	return r.missing(ctx, mv, want)
 }
 
 // missing finds a part of a version that is not held here: with a site that is
@@ -302,7 +294,7 @@ func (r *Repository) elsewhere(ctx context.Context, mv module.Version, want part
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.readable(mv, v)
+	c, err := r.right(ctx, mv, v)
 	if err != nil || !want.in(c) {
 		return nil, err
 	}
@@ -332,23 +324,9 @@ func (r *Repository) readable(mv module.Version, v *events.Version) (*events.Hel
 // not here is fetched from another site, and only if none has it from the
 // upstream of a remote repository, where the content must be the same.
 func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.HeldContent) (Zip, error) {
-	for _, b := range c.Zips {
-		f, ok, err := r.node.blobs.open(ctx, b)
-		if err != nil {
-			return Zip{}, fmt.Errorf("%s@%s: zip %v: %w", mv.Path, mv.Version, b.Digest, err)
-		}
-		if !ok {
-			continue
-		}
-		z := Zip{File: f, Digest: b.Digest, Time: c.First.Time}
-		if r.st.alone {
-			return z, nil
-		}
-		if err := r.vouchZip(ctx, mv, c, b, z); err != nil {
-			f.Close()
-			return Zip{}, err
-		}
-		return z, nil
+	z, ok, err := r.zipHere(ctx, mv, c)
+	if ok || err != nil {
+		return z, err
 	}
 	z, cause := r.zipElsewhere(ctx, mv, c)
 	if cause == nil {
@@ -358,22 +336,44 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 		return &Error{ErrUnavailable, fmt.Sprintf("%s@%s: its zip is lost or damaged at this node (%v) and is not served until it is healed",
 			mv.Path, mv.Version, c.Zip.Digest), opaque(cause)}
 	}
-	if isLie(cause) {
-		return Zip{}, because(cause, ErrForbidden, "%v", cause)
-	}
 	if r.repo.Kind == events.Local || r.HeldOnly {
 		return Zip{}, lost(cause)
 	}
 	healed, err := r.fetchZip(ctx, mv)
-	if err != nil {
-		return Zip{}, lost(err)
+	if err == nil {
+		z, ok, err = r.zipHere(ctx, mv, healed)
 	}
-	last := healed.Zips[len(healed.Zips)-1]
-	f, ok, err := r.node.blobs.open(ctx, last)
 	if err != nil || !ok {
-		return Zip{}, lost(err)
+		return Zip{}, lost(errors.Join(err, cause))
 	}
-	return Zip{File: f, Digest: last.Digest, Time: healed.First.Time}, nil
+	return z, nil
+}
+
+// zipHere opens the first of the zip's blobs that is here and what it is said to
+// be.
+func (r *Repository) zipHere(ctx context.Context, mv module.Version, c *events.HeldContent) (z Zip, ok bool, err error) {
+	for _, b := range c.Zips {
+		f, ok, err := r.node.blobs.open(ctx, b)
+		if err != nil {
+			return Zip{}, false, fmt.Errorf("%s@%s: zip %v: %w", mv.Path, mv.Version, b.Digest, err)
+		}
+		if !ok {
+			continue
+		}
+		z := Zip{File: f, Digest: b.Digest, Time: c.First.Time}
+		if r.st.alone {
+			return z, true, nil
+		}
+		err = r.vouchZip(ctx, mv, c, b, z)
+		if err == nil {
+			return z, true, nil
+		}
+		f.Close()
+		if !isLie(err) {
+			return Zip{}, false, err
+		}
+	}
+	return Zip{}, false, nil
 }
 
 // zipElsewhere has another site send the zip, and returns it as it comes.

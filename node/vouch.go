@@ -65,74 +65,128 @@ func (v *vouchers) zipIs(n *Node, mv module.Version, b events.Blob, h1 events.H1
 // served first.
 func (r *Repository) vouchZip(ctx context.Context, mv module.Version, c *events.HeldContent, b events.Blob, z Zip) error {
 	n := r.node
-	claim := zipClaim{mv, b.Digest, c.ZipH1}
-	if ok, _ := n.vouchers.zips.get(claim); ok {
-		return nil
-	}
-	_, ok, err := n.index.Load().Local(vouchSpace).Get(claim.key())
-	if err != nil {
+	if ok, err := n.zipProved(zipClaim{mv, b.Digest, c.ZipH1}); ok || err != nil {
 		return err
 	}
-	if ok {
-		n.vouchers.zips.put(claim, true)
-		return nil
-	}
-	err = n.checkClaim(ctx, want{
+	err := n.checkClaim(ctx, want{
 		Blob: b, Repo: r.repo.ID, Module: mv.Path, Version: mv.Version, ModH1: c.ModH1, ZipH1: c.ZipH1, from: c.First.Event.Site,
 	}, z.File, z.Size)
 	if isLie(err) {
 		n.sites.troubles.raise("lie "+c.First.Event.Site.String()+b.Digest.Hex(), err.Error())
-		return fail(ErrForbidden, "%v", err)
 	}
 	return err
 }
 
-// vouchSums checks the hashes of content that only other sites fetched against
-// the checksum database.
-func (r *Repository) vouchSums(ctx context.Context, mv module.Version, c *events.HeldContent) error {
-	n := r.node
-	if r.repo.Kind != events.Remote {
-		return nil
+// zipProved reports whether the zip has been checked here before.
+func (n *Node) zipProved(claim zipClaim) (bool, error) {
+	if ok, _ := n.vouchers.zips.get(claim); ok {
+		return true, nil
+	}
+	_, ok, err := n.index.Load().Local(vouchSpace).Get(claim.key())
+	if ok && err == nil {
+		n.vouchers.zips.put(claim, true)
+	}
+	return ok, err
+}
+
+// holdsZip reports whether a blob is here that is the zip, as far as that has
+// been checked.
+func (r *Repository) holdsZip(mv module.Version, c *events.HeldContent) (bool, error) {
+	for _, b := range c.Zips {
+		if !r.node.blobs.held(b) {
+			continue
+		}
+		if r.st.alone {
+			return true, nil
+		}
+		if ok, err := r.node.zipProved(zipClaim{mv, b.Digest, c.ZipH1}); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// right returns what may be shown of a version: of a remote repository whose
+// content is in a checksum database only what that proves, asked by this site.
+// Other content that a site stated is as if it weren't there; so a lie of one
+// keeps nobody from the version.
+func (r *Repository) right(ctx context.Context, mv module.Version, v *events.Version) (*events.HeldContent, error) {
+	if r.st.alone || r.repo.Kind != events.Remote || v.Settled != nil || v.Status != events.Held && v.Status != events.Conflicted {
+		return r.readable(mv, v)
 	}
 	rem, err := r.remote()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !rem.covers(mv.Path) {
-		return nil
+		return r.readable(mv, v)
 	}
-	claim := sumClaim{r.repo.ID, mv, c.ModH1, c.ZipH1}
-	if ok, _ := n.vouchers.sums.get(claim); ok {
-		return nil
-	}
-	local := n.index.Load().Local(vouchSpace)
-	if _, ok, err := local.Get(claim.key()); err != nil {
-		return err
-	} else if ok {
-		n.vouchers.sums.put(claim, true)
-		return nil
-	}
-	if own, err := r.filledHere(mv, c); err != nil || own {
-		if own {
-			n.vouchers.sums.put(claim, true)
+	if c := &v.Contents[0]; v.Status == events.Held {
+		if ok, err := r.provedBefore(mv, c); ok || err != nil {
+			return c, err
 		}
-		return err
 	}
 	sums, err := rem.sums(ctx, mv)
 	if err != nil {
 		if errors.Is(err, upstream.ErrNotInDatabase) {
-			n.sites.troubles.raise("lie "+c.First.Event.Site.String()+mv.String(), fmt.Sprintf("site %s states content of %v, which the checksum database does not know; it is refused", c.First.Event.Site, mv))
+			r.lie(mv, &v.Contents[0], "does not know it")
 		}
-		return r.fetchFailed(err, mv)
+		return nil, r.fetchFailed(err, mv)
 	}
-	if sums.Mod != c.ModH1 || c.HasZip() && sums.Zip != c.ZipH1 {
-		text := fmt.Sprintf("%v: SECURITY ERROR: site %s states go.mod %v zip %v, the checksum database says %v and %v; it is refused",
-			mv, c.First.Event.Site, c.ModH1, c.ZipH1, sums.Mod, sums.Zip)
-		n.sites.troubles.raise("lie "+c.First.Event.Site.String()+mv.String(), text)
-		return fail(ErrForbidden, "%s", text)
+	return r.proved(mv, v, sums)
+}
+
+// proved returns the content that the checksum database proves: all of it, or but
+// for the zip if what is stated of that is wrong; nil if there is none.
+func (r *Repository) proved(mv module.Version, v *events.Version, sums upstream.Sums) (*events.HeldContent, error) {
+	var part *events.HeldContent
+	for i := range v.Contents {
+		c := &v.Contents[i]
+		switch {
+		case c.ModH1 == sums.Mod && (!c.HasZip() || c.ZipH1 == sums.Zip):
+			return c, r.rememberProof(mv, c)
+		case c.ModH1 == sums.Mod && part == nil:
+			without := *c
+			without.ZipH1, without.Zip, without.Zips = events.H1{}, events.Blob{}, nil
+			part = &without
+		}
+		r.lie(mv, c, fmt.Sprintf("says go.mod %v zip %v", sums.Mod, sums.Zip))
 	}
-	n.vouchers.sums.put(claim, true)
-	return local.Set(claim.key(), []byte{})
+	return part, nil
+}
+
+// lie reports content that the checksum database contradicts.
+func (r *Repository) lie(mv module.Version, c *events.HeldContent, database string) {
+	r.node.sites.troubles.raise("lie "+c.First.Event.Site.String()+mv.String()+c.ZipH1.String(), fmt.Sprintf(
+		"%v: SECURITY ERROR: site %s states go.mod %v zip %v, the checksum database %s; it is refused", mv, c.First.Event.Site, c.ModH1, c.ZipH1, database))
+}
+
+func (r *Repository) sumClaim(mv module.Version, c *events.HeldContent) sumClaim {
+	return sumClaim{r.repo.ID, mv, c.ModH1, c.ZipH1}
+}
+
+// provedBefore reports whether this site has checked the content, now or when it
+// fetched it.
+func (r *Repository) provedBefore(mv module.Version, c *events.HeldContent) (bool, error) {
+	n := r.node
+	claim := r.sumClaim(mv, c)
+	if ok, _ := n.vouchers.sums.get(claim); ok {
+		return true, nil
+	}
+	_, ok, err := n.index.Load().Local(vouchSpace).Get(claim.key())
+	if err == nil && !ok {
+		ok, err = r.filledHere(mv, c)
+	}
+	if ok && err == nil {
+		n.vouchers.sums.put(claim, true)
+	}
+	return ok, err
+}
+
+func (r *Repository) rememberProof(mv module.Version, c *events.HeldContent) error {
+	claim := r.sumClaim(mv, c)
+	r.node.vouchers.sums.put(claim, true)
+	return r.node.index.Load().Local(vouchSpace).Set(claim.key(), []byte{})
 }
 
 // filledHere reports whether this site stated all of the content itself, which
@@ -182,13 +236,14 @@ func (s *sites) vouchLoop(ctx context.Context) {
 		}
 		r := &Repository{node: n, st: st, repo: repo}
 		v, err := n.version(st.dir, repo, b.ModVersion())
-		if err == nil && v.Status == events.Conflicted {
-			s.troubles.raise("conflict "+b.Key(events.EventID{}).String(), fmt.Sprintf("%s@%s in repository %s came with different content to different sites; it is not served until an administrator settles it", b.Module, b.Version, repo.Name))
-		}
-		if err != nil || v.Status != events.Held {
+		if err != nil {
 			continue
 		}
-		if err := r.vouchSums(ctx, b.ModVersion(), &v.Contents[0]); err != nil && ctx.Err() == nil {
+		if rem := st.remotes[repo.ID]; v.Status == events.Conflicted && v.Settled == nil && (rem.broken != nil || !rem.covers(b.Module)) {
+			s.troubles.raise("conflict "+b.Key(events.EventID{}).String(), fmt.Sprintf("%s@%s in repository %s came with different content to different sites; it is not served until an administrator settles it", b.Module, b.Version, repo.Name))
+			continue
+		}
+		if _, err := r.right(ctx, b.ModVersion(), v); err != nil && ctx.Err() == nil {
 			n.logger.Debug("content of another site is not vouched for", "module", b.Module, "version", b.Version, "error", err)
 		}
 	}
