@@ -299,7 +299,7 @@ func (w *world) equal(within time.Duration) time.Duration {
 				return err
 			}
 			if n := st.of(name).BlobsMissing; n > 0 {
-				return fmt.Errorf("site %s lacks %d blobs", name, n)
+				return fmt.Errorf("site %s lacks %d blobs: %q", name, n, st.of(name).Reasons)
 			}
 		}
 		return nil

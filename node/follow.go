@@ -432,10 +432,13 @@ func (b *batch) commit() error {
 	if b.entries == 0 {
 		return nil
 	}
+	b.sites.wants.counted(b.wants) // before they can be seen, and be done
 	if err := b.txn.Commit(true); err != nil {
-		return err
+		return errors.Join(err, b.sites.wants.load())
 	}
-	b.sites.wants.counted(b.wants)
+	if len(b.wants) > 0 {
+		b.sites.wants.more.notify() // now they can be seen
+	}
 	if b.changesDirectory {
 		if err := b.sites.node.refreshDirectory(); err != nil {
 			return err

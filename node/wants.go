@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -21,10 +22,8 @@ import (
 // before the entries themselves, so none is forgotten.
 type wants struct {
 	sites   *sites
-	wake    chan struct{} // has room for one: there is something new to fetch
-	places  chan struct{} // holds a value for each blob that is being fetched
+	more    notifier // there may be something to fetch
 	limiter *rate.Limiter
-	cursor  map[events.Site]string // of run: the last row of each log that was looked at
 
 	mu       sync.Mutex
 	count    int                         // guarded by mu
@@ -59,27 +58,26 @@ type want struct {
 
 const (
 	wantsSpace = "wants"
-	// fetchers is how many blobs are fetched at a time.
-	fetchers = 8
-	// fetchersOfOne is how many of them may be blobs that one site stated, so that
-	// none takes all places.
-	fetchersOfOne = 6
+	// fetchers is how many blobs of one log are fetched at a time.
+	fetchers = 6
 	// passSize bounds how many wants one pass takes up.
 	passSize = 256
 	// maxGoMod bounds a go.mod that is fetched, as the go command does.
 	maxGoMod = 16 << 20
 	// maxLook bounds the rows of one log that one pass looks at.
-	maxLook    = 4096
-	firstRetry = time.Second
-	maxRetry   = time.Minute
+	maxLook = 4096
+	// A blob that no site holds is asked for again after at most maxRetry, one that
+	// a broken link kept from coming after brokenRetry.
+	firstRetry  = time.Second
+	maxRetry    = time.Minute
+	brokenRetry = 4 * time.Second
 )
 
 func newWants(s *sites) *wants {
 	return &wants{
-		sites: s, wake: make(chan struct{}, 1), limiter: newLimiter(s.node.opts.PeerBandwidth),
-		cursor: map[events.Site]string{}, places: make(chan struct{}, fetchers),
-		underWay: map[string]bool{}, ofSite: map[events.Site]int{},
-		low: map[events.Site]events.Mark{}, later: map[string]retry{}, deliveries: map[pushKey]*delivery{},
+		sites: s, limiter: newLimiter(s.node.opts.PeerBandwidth),
+		underWay: map[string]bool{},
+		low:      map[events.Site]events.Mark{}, later: map[string]retry{}, deliveries: map[pushKey]*delivery{},
 	}
 }
 
@@ -159,7 +157,7 @@ func (w *wants) mark(site events.Site, head events.Mark) events.Mark {
 
 // note puts down, with the entry that txn stages, the blobs that one of its events
 // refers to, if this site is to hold them. What an unknown repository wants shows
-// when it is known. The caller counts them once the entry is committed.
+// when it is known. The caller counts them.
 func (w *wants) note(txn *index.Txn, ev events.Event) ([]want, error) {
 	var noted []want
 	for _, v := range statedIn(ev.ID, ev.Body) {
@@ -178,17 +176,13 @@ func (w *wants) note(txn *index.Txn, ev events.Event) ([]want, error) {
 	return noted, nil
 }
 
-// counted counts wants whose entries have been committed.
+// counted counts wants that note has staged, right before they are committed.
 func (w *wants) counted(list []want) {
-	if len(list) == 0 {
-		return
-	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, v := range list {
 		w.add(v)
 	}
-	w.mu.Unlock()
-	poke(w.wake)
 }
 
 // put puts a want down that is none of an entry under way.
@@ -197,6 +191,8 @@ func (w *wants) put(v want) error {
 	if err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	_, has, err := w.local().Get(v.key)
 	if err != nil || has {
 		return err
@@ -204,10 +200,8 @@ func (w *wants) put(v want) error {
 	if err := w.local().Set(v.key, value); err != nil {
 		return err
 	}
-	w.mu.Lock()
 	w.add(v)
-	w.mu.Unlock()
-	poke(w.wake)
+	w.more.notify()
 	return nil
 }
 
@@ -225,10 +219,11 @@ func (w *wants) due(v want) (due, known bool) {
 
 // done takes a want away.
 func (w *wants) done(v want) error {
+	w.mu.Lock()
 	if err := w.local().Delete(v.key); err != nil {
+		w.mu.Unlock()
 		return err
 	}
-	w.mu.Lock()
 	if w.count <= 1 {
 		w.sites.troubles.clear("wants")
 	}
@@ -264,20 +259,45 @@ func (w *wants) lower(site events.Site) error {
 	return nil
 }
 
-// run fetches what is wanted until ctx ends. Entries come first: they say what
-// there is.
+// run fetches what is wanted until ctx ends: of each log apart, so that none makes
+// the others wait.
 func (w *wants) run(ctx context.Context) {
+	running := map[events.Site]bool{}
 	for {
+		ch := w.more.wait()
+		w.mu.Lock()
+		logs := sortedSites(w.low)
+		w.mu.Unlock()
+		for _, site := range logs {
+			if !running[site] && ctx.Err() == nil {
+				running[site] = true
+				w.sites.node.life.wg.Go(func() { w.runOf(ctx, site) })
+			}
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// runOf fetches what entries of one log tell of. Entries come first: they say
+// what there is.
+func (w *wants) runOf(ctx context.Context, site events.Site) {
+	q := &wantQueue{wants: w, site: site, places: make(chan struct{}, fetchers)}
+	for {
+		ch := w.more.wait()
 		again := busyAge
 		if !w.sites.busy() {
 			var err error
-			if again, err = w.pass(ctx); err != nil && ctx.Err() == nil {
+			if again, err = q.pass(ctx); err != nil && ctx.Err() == nil {
 				w.sites.node.logger.Error("wanted blobs can't be read", "error", err)
 				again = maxRetry
 			}
 		}
 		select {
-		case <-w.wake:
+		case <-ch:
 		case <-time.After(again):
 		case <-ctx.Done():
 			return
@@ -285,84 +305,68 @@ func (w *wants) run(ctx context.Context) {
 	}
 }
 
+// wantQueue is what one log's entries want, as runOf goes through it.
+type wantQueue struct {
+	*wants
+	site   events.Site
+	places chan struct{} // holds a value for each blob that is being fetched
+	cursor string        // the last row that was looked at
+}
+
 // pass begins to fetch what may be tried now, as places come free, and returns
 // when to look again.
-func (w *wants) pass(ctx context.Context) (again time.Duration, err error) {
-	list, again, err := w.ready()
+func (q *wantQueue) pass(ctx context.Context) (again time.Duration, err error) {
+	list, again, err := q.ready()
 	if err != nil {
 		return again, err
 	}
 	for _, v := range list {
 		select {
-		case w.places <- struct{}{}:
+		case q.places <- struct{}{}:
 		case <-ctx.Done():
 			return again, ctx.Err()
 		}
-		w.mu.Lock()
-		busy := w.underWay[v.key] || w.ofSite[v.from] >= fetchersOfOne
-		if !busy {
-			w.underWay[v.key] = true
-			w.ofSite[v.from]++
-		}
-		w.mu.Unlock()
-		if busy {
-			<-w.places
-			again = min(again, firstRetry)
-			continue
-		}
-		w.sites.node.life.wg.Go(func() { w.work(ctx, v) })
+		q.mu.Lock()
+		q.underWay[v.key] = true
+		q.mu.Unlock()
+		q.sites.node.life.wg.Go(func() { q.work(ctx, v) })
 	}
 	return again, nil
 }
 
 // work fetches one blob and gives its place back.
-func (w *wants) work(ctx context.Context, v want) {
-	w.settle(v, w.fetch(ctx, v))
-	w.mu.Lock()
-	delete(w.underWay, v.key)
-	if w.ofSite[v.from]--; w.ofSite[v.from] == 0 {
-		delete(w.ofSite, v.from)
+func (q *wantQueue) work(ctx context.Context, v want) {
+	q.settle(v, q.fetch(ctx, v))
+	q.mu.Lock()
+	delete(q.underWay, v.key)
+	_, failed := q.later[v.key]
+	q.mu.Unlock()
+	<-q.places
+	if failed {
+		q.more.notify() // it is to be tried again, and the last look passed it over
 	}
-	w.mu.Unlock()
-	<-w.places
 }
 
-// ready returns wants that may be tried now and are not under way: of each log
-// the next ones in order, so that none makes the others wait.
-func (w *wants) ready() (list []want, again time.Duration, err error) {
-	again = maxRetry
-	w.mu.Lock()
-	logs := sortedSites(w.low)
-	w.mu.Unlock()
-	for _, site := range logs {
-		some, wait, err := w.readyOf(site, max(1, passSize/len(logs)))
-		if err != nil {
-			return nil, again, err
-		}
-		list = append(list, some...)
-		again = min(again, wait)
-	}
-	return list, again, nil
-}
-
-// readyOf is ready for one log. It looks at a bounded number of rows, and goes on
-// behind them the next time.
-func (w *wants) readyOf(site events.Site, most int) (list []want, again time.Duration, err error) {
+// ready returns wants that may be tried now and are not under way, in the order of
+// the log. It looks at a bounded number of rows, and goes on behind them the next
+// time.
+func (q *wantQueue) ready() (list []want, again time.Duration, err error) {
 	again = maxRetry
 	now := time.Now()
 	looked := 0
-	for row, err := range w.local().Behind(site.String()+"/", w.cursor[site]) {
+	begun := q.cursor
+	for row, err := range q.local().Behind(q.site.String()+"/", q.cursor) {
 		if err != nil {
 			return nil, again, err
 		}
-		if looked++; looked > maxLook || len(list) == most {
+		if looked++; looked > maxLook || len(list) == passSize {
 			return list, 0, nil
 		}
-		w.cursor[site] = row.Key
-		w.mu.Lock()
-		r, tried := w.later[row.Key]
-		busy := w.underWay[row.Key]
-		w.mu.Unlock()
+		q.cursor = row.Key
+		q.mu.Lock()
+		r, tried := q.later[row.Key]
+		busy := q.underWay[row.Key]
+		q.mu.Unlock()
 		if wait := r.at.Sub(now); tried && wait > 0 {
 			again = min(again, wait)
 			continue
@@ -376,7 +380,8 @@ func (w *wants) readyOf(site events.Site, most int) (list []want, again time.Dur
 		}
 		list = append(list, v)
 	}
-	if delete(w.cursor, site); len(list) > 0 { // at the end: the next time from the beginning
+	q.cursor = "" // at the end: the next time from the beginning
+	if begun != "" || len(list) > 0 {
 		again = min(again, firstRetry)
 	}
 	return list, again, nil
@@ -396,7 +401,11 @@ func (w *wants) settle(v want, err error) {
 	defer w.mu.Unlock()
 	r := w.later[v.key]
 	r.tries = min(r.tries+1, 6)
-	r.at = time.Now().Add(min(maxRetry, firstRetry<<(r.tries-1)))
+	longest := brokenRetry
+	if errors.Is(err, errNotThere) {
+		longest = maxRetry
+	}
+	r.at = time.Now().Add(min(longest, firstRetry<<(r.tries-1)))
 	w.later[v.key] = r
 	if r.tries >= 3 {
 		w.sites.troubles.raise("wants", fmt.Sprintf("blobs can't be fetched from other sites, of late that of %s@%s: %v", v.Module, v.Version, err))
@@ -408,7 +417,7 @@ func (w *wants) retryNow() {
 	w.mu.Lock()
 	clear(w.later)
 	w.mu.Unlock()
-	poke(w.wake)
+	w.more.notify()
 }
 
 // fetch brings a wanted blob here. It returns nil, too, if it isn't wanted.
