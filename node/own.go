@@ -38,6 +38,9 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 		unsure := n.unsure()
 		if n.joining() {
 			waiting = max(waiting, 1) // its name and key must be known here
+			if n.bootstrap.First == n.id.Site {
+				s.ownEnd(false) // and it is this site's own log that says so
+			}
 		}
 		patience := askPeers
 		if answered > 0 {

@@ -31,7 +31,6 @@ type wants struct {
 	low      map[events.Site]events.Mark // guarded by mu; of each log the first entry with a want
 	later    map[string]retry            // guarded by mu; those that failed, by key
 	underWay map[string]bool             // guarded by mu; being fetched, by key
-	ofSite   map[events.Site]int         // guarded by mu; how many of them each site stated
 	// deliveries are the blobs that sites that can't be dialled were asked for.
 	deliveries map[pushKey]*delivery // guarded by mu
 }
