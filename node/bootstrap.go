@@ -23,7 +23,7 @@ type bootstrap struct {
 	First events.Site `json:"first"`
 	Peers []knownPeer `json:"peers"`
 
-	mu sync.Mutex // held by remember; guards Peers
+	mu sync.Mutex // guards what is above
 }
 
 type knownPeer struct {
@@ -90,6 +90,13 @@ func (b *bootstrap) write(dir string) error {
 		return err
 	}
 	return WriteFile(filepath.Join(dir, peersFile), text, 0o600)
+}
+
+// first returns the registry's first site, the zero Site if it is not known.
+func (b *bootstrap) first() events.Site {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.First
 }
 
 // any reports whether there are other sites to speak to.

@@ -38,7 +38,7 @@ func (s *sites) catchUpOwn(ctx context.Context) {
 		unsure := n.unsure()
 		if n.joining() {
 			waiting = max(waiting, 1) // its name and key must be known here
-			if n.bootstrap.First == n.id.Site {
+			if n.bootstrap.first() == n.id.Site {
 				s.ownEnd(false) // and it is this site's own log that says so
 			}
 		}

@@ -213,7 +213,7 @@ func (s *sites) membersChanged() {
 			follow[member.Name] = true // one that left, too: up to its cut-off
 		}
 	}
-	if first := n.bootstrap.First; !first.IsZero() && first != n.id.Site {
+	if first := n.bootstrap.first(); !first.IsZero() && first != n.id.Site {
 		follow[first] = true
 	}
 	if member, ok := d.Site(n.id.Site); ok && member.Left {
