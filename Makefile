@@ -39,4 +39,4 @@ e2e:
 	E2E_CYCLES=50 $(GO) test ./e2e -count 1 -v -timeout 20m
 
 mutants:
-	e2e/mutants/run
+	e2e/mutants/run $(MUTANTS)
