@@ -22,7 +22,7 @@ const (
 	maxJoin  = 16 << 10
 	// joinRate bounds requests to join, which anybody who reaches the listener
 	// can send, per second and at once.
-	joinRate, joinBurst = 10, 100
+	joinRate, joinBurst = 20, 500
 )
 
 func (s *sites) peerHandler() http.Handler {
