@@ -123,8 +123,10 @@ func (w *world) happen(m mishap) (undo func()) {
 	return good(link)
 }
 
-// healWithin is how long sites may take until they are equal again.
-var healWithin = map[bool]time.Duration{false: 5 * time.Second, true: 20 * time.Second}[raceDetector]
+// healWithin is how long sites may take until they are equal again, on a machine
+// that runs a dozen nodes and other tests besides. How long they do take is for
+// the benchmark.
+const healWithin = 30 * time.Second
 
 // TestSitesThroughFaults runs worlds of three sites under load through random
 // schedules of faults. E2E_CYCLES says how many schedules, and E2E_SEED with

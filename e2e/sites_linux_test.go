@@ -292,7 +292,7 @@ func (w *world) equal(within time.Duration) time.Duration {
 	begin := time.Now()
 	eventually(w.t, within, "all sites agree", w.agree)
 	took := time.Since(begin)
-	eventually(w.t, 20*time.Second, "all sites have all blobs", func() error {
+	eventually(w.t, healWithin, "all sites have all blobs", func() error {
 		for _, name := range w.names {
 			st, err := w.sites[name].standing()
 			if err != nil {
