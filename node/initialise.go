@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"registry-node/events"
 	"registry-node/node/blob"
@@ -72,11 +73,18 @@ func checkFresh(dir string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
-		if !ours[e.Name()] {
+		if !ours[e.Name()] && !unfinished(e.Name(), ours) {
 			return fmt.Errorf("directory %s holds %s and no registry; name an empty directory", dir, e.Name())
 		}
 	}
 	return nil
+}
+
+// unfinished reports whether name is that of a file which WriteFile had begun
+// to write when the process was killed.
+func unfinished(name string, ours map[string]bool) bool {
+	target, rest, ok := strings.Cut(strings.TrimPrefix(name, "."), "-")
+	return ok && name[0] == '.' && ours[target] && strings.Trim(rest, "0123456789") == ""
 }
 
 const genesisFile = "genesis.json"

@@ -50,6 +50,9 @@ func TestInitIsTakenUpAgain(t *testing.T) {
 		for _, name := range missing {
 			remove(t, dir, name)
 		}
+		if err := os.WriteFile(filepath.Join(dir, ".site.json-1234"), []byte("{"), 0o600); err != nil { // as a kill leaves it
+			t.Fatal(err)
+		}
 		if made, err := node.Init(t.Context(), dir, site("a"), defaults(nil), opts); err != nil || !made {
 			t.Errorf("without %v: %v, %v", missing, made, err)
 			continue
