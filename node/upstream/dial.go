@@ -16,10 +16,7 @@ import (
 	"time"
 )
 
-var (
-	errRedirect = errors.New("redirect refused")
-	errAddress  = errors.New("address refused")
-)
+var errRedirect = errors.New("redirect refused")
 
 const maxRedirects = 10 // as the go command
 
