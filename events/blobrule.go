@@ -150,8 +150,12 @@ func (s RepoSettings) checkBlobs(kind RepoKind) error {
 
 // BlobPolicy returns how a site fetches the blobs of a module in a repository of
 // this kind: as the first rule that matches says, else eagerly if the repository
-// is local, since nobody upstream has them, and lazily if it is remote.
+// is local, since nobody upstream has them, and lazily if it is remote; never if
+// it keeps nothing.
 func (s RepoSettings) BlobPolicy(kind RepoKind, site Site, modulePath string) BlobPolicy {
+	if s.KeepNothing {
+		return Never
+	}
 	for _, r := range s.Blobs {
 		if r.matches(site, modulePath) {
 			return r.Fetch

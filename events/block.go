@@ -8,7 +8,8 @@ import (
 )
 
 // VersionBlocked forbids a module version, or with an empty version all of a
-// module, in every repository. It only restricts, so any member may state it.
+// module, in every repository. Module and Version may have wildcards, as in a
+// VersionPattern. It only restricts, so any member may state it.
 type VersionBlocked struct {
 	always
 	Module  string `json:"module"`
@@ -68,9 +69,4 @@ func (b VersionUnblocked) check() error {
 	return errors.Join(checkBlocked(b.Module, b.Version), checkText("actor", b.Actor))
 }
 
-func checkBlocked(path, version string) error {
-	if version == "" {
-		return module.CheckPath(path)
-	}
-	return CheckVersion(module.Version{Path: path, Version: version})
-}
+func checkBlocked(path, version string) error { return checkVersionPattern(path, version) }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,7 +111,7 @@ func (st state) answers(h *history) string {
 				out[k.String()] = d.ResolveVersion(r, cs)
 			}
 		case events.KindModule:
-			out[k.String()] = d.ResolveSeen(cs)
+			out[k.String()] = d.ResolveSeen(repoOf(d, k), cs)
 		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken:
 			id, ok := d.ResolveIdentity(cs)
 			out[k.String()] = []any{id, ok}
@@ -191,6 +192,16 @@ func TestConverges(t *testing.T) {
 	}
 }
 
+// repoOf returns the repository that the key of a module names, or one without
+// settings.
+func repoOf(d *events.Directory, k events.Key) *events.Repo {
+	parts := strings.Split(k.Bytes(), "\x00")
+	if r := d.Repo(must(events.ParseRepoID(parts[1]))); r != nil {
+		return r
+	}
+	return &events.Repo{}
+}
+
 func difference(want, got map[string]string) string {
 	var out []byte
 	for k := range want {
@@ -230,14 +241,14 @@ func TestAnswersAreRight(t *testing.T) {
 					return fmt.Errorf("%v in %v (%v): got\n%+v, want\n%+v", mv, id, r.Kind, got, want)
 				}
 				seen[got.Status]++
-				if got, want := d.ResolveSeen(st[events.KeyModule(id, mv.Path)]), o.seen(id, mv.Path); !maps.Equal(got, want) {
+				if got, want := d.ResolveSeen(r, st[events.KeyModule(id, mv.Path)]), o.seen(id, mv.Path); !maps.Equal(got, want) {
 					return fmt.Errorf("%s in %v seen %v, want %v", mv.Path, id, got, want)
 				}
 			}
 		}
 		return checkIdentities(o, d, st)
 	})
-	for s := events.Absent; s <= events.Undecided; s++ {
+	for s := events.Absent; s <= events.Purged; s++ {
 		if seen[s] == 0 && os.Getenv("REGISTRY_NODE_SEED") == "" {
 			t.Errorf("no history has a version that is %v", s)
 		}
@@ -419,7 +430,7 @@ func TestNothingIsAbsent(t *testing.T) {
 	if !d.Home().IsZero() || d.Repos() != nil || d.Sites() != nil || d.Owner("m.test/a") != nil || d.RepoNamed(repoNames[0]) != nil {
 		t.Errorf("nothing gives %+v", d)
 	}
-	if v := d.ResolveVersion(&events.Repo{Kind: events.Remote}, nil); v.Status != events.Absent || !v.FirstSeen().IsZero() {
+	if v := d.ResolveVersion(&events.Repo{Kind: events.Remote}, nil); v.Status != events.Absent || !v.FirstSeen(&events.Repo{}).IsZero() {
 		t.Errorf("nothing gives %+v", v)
 	}
 	if _, ok := d.ResolveIdentity(nil); ok {

@@ -30,6 +30,13 @@ type Directory struct {
 	repos  map[RepoID]*Repo
 	names  map[RepoName]*Repo
 	blocks map[module.Version]Block
+	// wide are the blocks with wildcards, sorted; blocks has them, too.
+	wide []wideBlock
+}
+
+type wideBlock struct {
+	pattern VersionPattern
+	block   Block
 }
 
 // Repo is what the registry says of a repository.
@@ -49,8 +56,8 @@ func (r *Repo) Home() Site { return r.Homes[len(r.Homes)-1].Site }
 
 // Block says that a module version may not be served, and why.
 type Block struct {
-	Module  string    `json:"module"`
-	Version string    `json:"version,omitempty"` // empty: all of the module
+	Module  string    `json:"module"`            // may have wildcards
+	Version string    `json:"version,omitempty"` // may have wildcards; empty: all of the module
 	Reason  string    `json:"reason"`
 	Actor   string    `json:"actor,omitempty"`
 	Site    Site      `json:"site"`
@@ -92,6 +99,12 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 		}
 	}
 	d.nameRepos()
+	for _, b := range d.Blocks() {
+		p := VersionPatternOf(module.Version{Path: b.Module, Version: b.Version})
+		if _, exact := p.Exact(); !exact {
+			d.wide = append(d.wide, wideBlock{p, b})
+		}
+	}
 	return d
 }
 
@@ -238,8 +251,15 @@ func (d *Directory) Blocked(mv module.Version) (Block, bool) {
 	if b, ok := d.blocks[module.Version{Path: mv.Path}]; ok {
 		return b, true
 	}
-	b, ok := d.blocks[mv]
-	return b, ok
+	if b, ok := d.blocks[mv]; ok {
+		return b, true
+	}
+	for _, w := range d.wide {
+		if w.pattern.Match(mv) {
+			return w.block, true
+		}
+	}
+	return Block{}, false
 }
 
 // Blocks returns all blocks, sorted by module path and version.

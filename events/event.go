@@ -77,6 +77,8 @@ var bodies = map[Type]struct {
 	VersionBlocked{}.Type():    {1, decode[VersionBlocked]},
 	VersionUnblocked{}.Type():  {1, decode[VersionUnblocked]},
 	VersionSettled{}.Type():    {1, decode[VersionSettled]},
+	VersionPurged{}.Type():     {1, decode[VersionPurged]},
+	VersionDated{}.Type():      {1, decode[VersionDated]},
 	UserCreated{}.Type():       {1, decode[UserCreated]},
 	UserChanged{}.Type():       {1, decode[UserChanged]},
 	UserDeleted{}.Type():       {1, decode[UserDeleted]},

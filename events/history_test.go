@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -135,12 +136,21 @@ func (h *history) step() {
 		h.append(home, events.VersionHidden{ModuleVersion: of})
 	case n < 41:
 		h.append(anyone, events.VersionFilled{ModuleVersion: of, Content: h.part(c), Upstream: "https://p.test"})
+	case n < 42:
+		versions := h.versions()
+		times := make([]time.Time, len(versions))
+		for i := range times {
+			times[i] = at(h.rng.IntN(h.now + 9))
+		}
+		h.append(registry, events.VersionDated{Repo: repo, Module: "m.test/a", Versions: versions, Times: times})
 	case n < 45:
 		h.append(anyone, events.VersionSeen{Repo: repo, Module: "m.test/a", Versions: h.versions()})
 	case n < 49:
 		h.append(anyone, events.VersionBlocked{Module: mv.Path, Version: h.maybe(mv.Version), Reason: "malware"})
 	case n < 52:
 		h.append(registry, events.VersionUnblocked{Module: mv.Path, Version: h.maybe(mv.Version), Clears: h.clears()})
+	case n < 53 && h.chance(0.3):
+		h.append(registry, events.VersionPurged{ModuleVersion: of, Reason: "leak"})
 	case n < 54:
 		b := events.VersionSettled{ModuleVersion: of, ModH1: c.ModH1}
 		if h.chance(0.7) {

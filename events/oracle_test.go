@@ -205,6 +205,9 @@ func (o *oracle) version(id events.RepoID, kind events.RepoKind, mv module.Versi
 	if slices.ContainsFunc(byHome, func(ev events.Event) bool { return ev.Type == "version.hidden" }) {
 		v.Status = events.Hidden
 	}
+	if slices.ContainsFunc(o.decided, func(ev events.Event) bool { return about(ev) && ev.Type == "version.purged" }) {
+		v.Status = events.Purged
+	}
 	return v
 }
 
@@ -315,14 +318,25 @@ func (o *oracle) blocked(mv module.Version) bool {
 // seen returns when any member first saw each version of a module upstream.
 func (o *oracle) seen(id events.RepoID, path string) map[string]time.Time {
 	first := map[string]time.Time{}
+	note := func(v string, t time.Time) {
+		if old, ok := first[v]; !ok || t.Before(old) {
+			first[v] = t
+		}
+	}
+	settings, _ := o.settings(id)
 	for _, ev := range o.counted {
 		b, ok := ev.Body.(events.VersionSeen)
-		if !ok || b.Repo != id || b.Module != path {
+		if !ok || b.Repo != id || b.Module != path || len(settings.TimeSites) > 0 && !slices.Contains(settings.TimeSites, ev.ID.Site) {
 			continue
 		}
 		for _, v := range b.Versions {
-			if t, ok := first[v]; !ok || ev.Time.Before(t) {
-				first[v] = ev.Time
+			note(v, ev.Time)
+		}
+	}
+	for _, ev := range o.decided {
+		if b, ok := ev.Body.(events.VersionDated); ok && b.Repo == id && b.Module == path {
+			for i, v := range b.Versions {
+				note(v, b.Times[i])
 			}
 		}
 	}

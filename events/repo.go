@@ -47,18 +47,22 @@ type RepoSettings struct {
 	Owns []Pattern `json:"owns,omitempty"`
 
 	// Upstream (remote) is a GOPROXY list without credentials, as the go command
-	// reads it.
+	// reads it, or UpstreamVCS.
 	Upstream string `json:"upstream,omitempty"`
 	// Sumdb (remote) is the checksum database that fetched content is verified
 	// against, as the go command reads GOSUMDB: "off" for none.
 	Sumdb string `json:"sumdb,omitempty"`
 	// NoSumdb (remote) are module paths that are not in the checksum database.
 	NoSumdb []Pattern `json:"no_sumdb,omitempty"`
+	// RemotePolicy (remote) is how the upstream is treated.
+	RemotePolicy
 
 	// Members (virtual) are the repositories behind this one, first to last.
 	Members []RepoName `json:"members,omitempty"`
 	// Deploy (virtual) is the local member that takes what is published here.
 	Deploy RepoName `json:"deploy,omitzero"`
+	// MemberRules (virtual) narrow what members are asked for.
+	MemberRules []MemberRule `json:"member_rules,omitempty"`
 
 	// Blobs (local, remote) say how sites fetch what the repository holds; the
 	// first rule that matches counts. See BlobPolicy.
@@ -84,14 +88,17 @@ func (s RepoSettings) check(kind RepoKind) error {
 	if kind != Remote && (s.Upstream != "" || s.Sumdb != "" || len(s.NoSumdb) > 0) {
 		return errors.New("only a remote repository has an upstream and a checksum database")
 	}
-	if kind == Remote {
-		return s.checkUpstream()
+	if kind != Remote && !s.RemotePolicy.isZero() {
+		return fmt.Errorf("a setting about an upstream, and a %s repository has none", kind)
 	}
-	if kind != Virtual && (len(s.Members) > 0 || !s.Deploy.IsZero()) {
+	if kind == Remote {
+		return errors.Join(s.checkUpstream(), s.checkPolicy())
+	}
+	if kind != Virtual && (len(s.Members)+len(s.MemberRules) > 0 || !s.Deploy.IsZero()) {
 		return errors.New("only a virtual repository has members")
 	}
 	if kind == Virtual {
-		return s.checkMembers()
+		return errors.Join(s.checkMembers(), s.checkMemberRules())
 	}
 	return nil
 }

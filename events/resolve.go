@@ -23,10 +23,13 @@ const (
 	// Undecided: a former home published it after a forced end of its tenure,
 	// and the new home has not decided about it yet.
 	Undecided
+	// Purged: its bytes had to go, at every site and for ever. Version.Purged says
+	// why; Version.Contents what there was.
+	Purged
 )
 
 func (s Status) String() string {
-	return [...]string{"absent", "held", "hidden", "conflicted", "undecided"}[s]
+	return [...]string{"absent", "held", "hidden", "conflicted", "undecided", "purged"}[s]
 }
 
 // Source says where content comes from: the event and its time.
@@ -56,6 +59,9 @@ type Version struct {
 	// Settled is what the registry's home decided about different fills, or nil.
 	// Only content that fits it is among Contents; there may be none yet.
 	Settled *VersionSettled
+	// Purged is why the bytes had to go, or nil, and PurgedAt since when.
+	Purged   *VersionPurged
+	PurgedAt time.Time
 	// Seen is the earliest time at which each site stated something about the
 	// version, by site.
 	Seen []SeenAt
@@ -70,17 +76,6 @@ type SeenAt struct {
 // Content returns the one content of a version that is Held.
 func (v *Version) Content() HeldContent { return v.Contents[0] }
 
-// FirstSeen returns the earliest time at which any site saw the version.
-func (v *Version) FirstSeen() time.Time {
-	var t time.Time
-	for _, s := range v.Seen {
-		if t.IsZero() || s.Time.Before(t) {
-			t = s.Time
-		}
-	}
-	return t
-}
-
 // ResolveVersion resolves the record of one version in repository r.
 func (d *Directory) ResolveVersion(r *Repo, cs Contributions) Version {
 	var v Version
@@ -92,6 +87,11 @@ func (d *Directory) ResolveVersion(r *Repo, cs Contributions) Version {
 	for _, f := range d.byHomes(r.Homes, cs) {
 		if _, ok := f.Body.(VersionHidden); ok {
 			v.Status = Hidden
+		}
+	}
+	for _, f := range d.byRegistry(cs) {
+		if b, ok := f.Body.(VersionPurged); ok && v.Purged == nil {
+			v.Status, v.Purged, v.PurgedAt = Purged, &b, f.Time
 		}
 	}
 	for site, f := range d.byMembers(cs) {
@@ -228,18 +228,44 @@ func sourceOf(site Site, f Fact, actor, upstream string) Source {
 	return Source{EventID{site, f.Mark, f.Index}, f.Time, actor, upstream}
 }
 
-// ResolveSeen resolves the record of the versions that upstreams showed of a
-// module: each version with the earliest time any member saw it, unsorted.
-func (d *Directory) ResolveSeen(cs Contributions) map[string]time.Time {
+// ResolveSeen resolves the record of the versions that upstreams of repository r
+// showed of a module: each version with the earliest time at which a site saw it
+// whose time counts there, or that the registry's home stated, unsorted.
+func (d *Directory) ResolveSeen(r *Repo, cs Contributions) map[string]time.Time {
 	all := map[string]time.Time{}
+	note := func(v string, t time.Time) {
+		if old, ok := all[v]; !ok || t.Before(old) {
+			all[v] = t
+		}
+	}
 	for _, c := range cs {
+		if !r.Settings.TimeCounts(c.Site) {
+			continue
+		}
 		for v, t := range firstTimes(d.counted(c.Site, c.Facts)) {
-			if old, ok := all[v]; !ok || t.Before(old) {
-				all[v] = t
+			note(v, t)
+		}
+	}
+	for _, f := range d.byRegistry(cs) {
+		if b, ok := f.Body.(VersionDated); ok {
+			for i, v := range b.Versions {
+				note(v, b.Times[i])
 			}
 		}
 	}
 	return all
+}
+
+// FirstSeen returns the earliest time at which a site stated something about the
+// version whose time counts in repository r; zero if none has.
+func (v *Version) FirstSeen(r *Repo) time.Time {
+	var t time.Time
+	for _, s := range v.Seen {
+		if r.Settings.TimeCounts(s.Site) && (t.IsZero() || s.Time.Before(t)) {
+			t = s.Time
+		}
+	}
+	return t
 }
 
 // Identity is what the registry says of a user, group, rule or token.

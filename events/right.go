@@ -79,6 +79,10 @@ func (d *Directory) right(id EventID, b Body) error {
 		return d.known(b.Repo)
 	case VersionSettled:
 		return d.known(b.Repo)
+	case VersionPurged:
+		return d.known(b.Repo)
+	case VersionDated:
+		return d.known(b.Repo)
 	case HomeForced:
 		return d.known(b.Repo)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"registry-node/events"
 )
@@ -33,6 +34,8 @@ func TestRightOfEachType(t *testing.T) {
 		"version.blocked":    {events.VersionBlocked{Module: v1.Path, Reason: "malware"}, any},
 		"version.unblocked":  {events.VersionUnblocked{Module: v1.Path, Clears: []events.Cleared{{Site: site("b"), At: mark("1/1")}}}, registry},
 		"version.settled":    {events.VersionSettled{ModuleVersion: events.Of(remote, v1), ModH1: content(1).ModH1}, registry},
+		"version.purged":     {events.VersionPurged{ModuleVersion: events.Of(remote, v1), Reason: "leak"}, registry},
+		"version.dated":      {events.VersionDated{Repo: remote, Module: v1.Path, Versions: []string{"v1.0.0"}, Times: []time.Time{at(1)}}, registry},
 		"user.created":       {events.UserCreated{Name: "ann"}, registry},
 		"user.changed":       {events.UserChanged{Name: "ann"}, registry},
 		"user.deleted":       {events.UserDeleted{Name: "ann"}, registry},
@@ -115,6 +118,8 @@ func TestRight(t *testing.T) {
 		"delete what there is not":            {inTenure, events.RepoDeleted{Repo: missing}, "no repository"},
 		"restore what there is not":           {inTenure, events.RepoRestored{Repo: missing}, "no repository"},
 		"settle in what there is not":         {inTenure, events.VersionSettled{ModuleVersion: events.Of(missing, v1)}, "no repository"},
+		"purge in what there is not":          {inTenure, events.VersionPurged{ModuleVersion: events.Of(missing, v1)}, "no repository"},
+		"date in what there is not":           {inTenure, events.VersionDated{Repo: missing, Module: v1.Path}, "no repository"},
 		"force what there is not":             {inTenure, events.HomeForced{Repo: missing, At: mark("1/1"), To: site("c")}, "no repository"},
 		"cede what there is not":              {next(w, "b"), events.HomeCeded{Repo: missing, To: site("c")}, "no repository"},
 		"cede again":                          {next(w, "b"), events.HomeCeded{Repo: local, To: site("a")}, "not the home"},

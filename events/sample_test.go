@@ -108,6 +108,8 @@ func samples() []events.Body {
 		events.HomeCeded{Repo: repo, Tenure: 0, To: site("b"), After: mark("1/3"), Actor: "ann"},
 		forced,
 		events.LogContinued{Site: site("b"), Base: mark("1/30"), Actor: "ann"},
+		events.VersionPurged{ModuleVersion: mv, Reason: "a key in it", Actor: "ann"},
+		events.VersionDated{Repo: repo, Module: "m.test/a", Versions: []string{"v1.0.0", "v1.1.0"}, Times: []time.Time{at(-900), at(-9)}, Actor: "ann"},
 	}
 }
 

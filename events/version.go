@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/semver"
 )
 
 const (
@@ -275,18 +274,7 @@ func (b VersionFilled) check() error {
 }
 
 func (b VersionSeen) check() error {
-	if len(b.Versions) == 0 || len(b.Versions) > MaxSeen {
-		return fmt.Errorf("%d versions, want 1 to %d", len(b.Versions), MaxSeen)
-	}
-	for i, v := range b.Versions {
-		if err := CheckVersion(module.Version{Path: b.Module, Version: v}); err != nil {
-			return err
-		}
-		if i > 0 && semver.Compare(b.Versions[i-1], v) >= 0 {
-			return errors.New("versions are not sorted, or one stands twice")
-		}
-	}
-	return checkRepo(b.Repo)
+	return errors.Join(checkRepo(b.Repo), checkVersions(b.Module, b.Versions))
 }
 
 func (b VersionSettled) check() error {

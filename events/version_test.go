@@ -76,8 +76,8 @@ func TestFillsOfSeveralSitesAreJoined(t *testing.T) {
 	if string(c.Info) != "first by name" || c.Zip != other.Zip || !slices.Equal(c.Zips, []events.Blob{other.Zip, early.Zip}) || c.First.Event.Site != site("a") {
 		t.Errorf("content %+v", c)
 	}
-	if len(v.Seen) != 3 || v.FirstSeen() != v.Seen[2].Time || v.Seen[2].Site != site("c") {
-		t.Errorf("seen %+v, first %v", v.Seen, v.FirstSeen())
+	if len(v.Seen) != 3 || v.FirstSeen(&events.Repo{}) != v.Seen[2].Time || v.Seen[2].Site != site("c") {
+		t.Errorf("seen %+v, first %v", v.Seen, v.FirstSeen(&events.Repo{}))
 	}
 	w.fill("x", id, content(2))
 	w.is(id, events.Held, 1)
@@ -159,7 +159,7 @@ func TestSeen(t *testing.T) {
 	see("b", "v1.0.0", "v1.1.0")
 	see("c", "v1.0.0", "v1.1.0")
 	see("c", "v1.0.0")
-	got := w.directory().ResolveSeen(w.st[events.KeyModule(id, v1.Path)])
+	got := w.directory().ResolveSeen(w.directory().Repo(id), w.st[events.KeyModule(id, v1.Path)])
 	if want := (map[string]string{"v1.0.0": at(w.seconds - 2).String(), "v1.1.0": first.String()}); len(got) != 2 || got["v1.1.0"].String() != want["v1.1.0"] || got["v1.0.0"].String() != want["v1.0.0"] {
 		t.Errorf("seen %v, want %v", got, want)
 	}
