@@ -3,8 +3,10 @@ package events
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +17,17 @@ import (
 // UpstreamVCS is the upstream of a remote repository that asks the version
 // control hosts themselves, as the go command does for "direct".
 const UpstreamVCS = "vcs"
+
+// The defaults of the spans in a RemotePolicy.
+const (
+	DefaultListTTL    = time.Minute
+	DefaultQueryTTL   = time.Minute
+	DefaultAbsentTTL  = time.Minute
+	DefaultStaleFor   = 7 * day
+	DefaultOfflineFor = 30 * time.Second
+	DefaultTimeout    = 30 * time.Second
+	DefaultVCSTimeout = 5 * time.Minute // if the upstream is UpstreamVCS
+)
 
 // RemotePolicy is how a remote repository treats its upstream and what comes from
 // there. Zero fields mean the defaults.
@@ -130,20 +143,28 @@ func (p RemotePolicy) TimeCounts(s Site) bool {
 	return len(p.TimeSites) == 0 || slices.Contains(p.TimeSites, s)
 }
 
-// isZero reports whether nothing is set.
-func (p RemotePolicy) isZero() bool {
-	return len(p.Include)+len(p.Exclude)+len(p.NoMinAge)+len(p.TimeSites)+len(p.AllowTargets)+len(p.AllowInside)+len(p.PlainHosts)+len(p.Secrets) == 0 &&
-		p.ListTTL.IsZero() && p.QueryTTL.IsZero() && p.AbsentTTL.IsZero() && p.StaleFor.IsZero() && p.OfflineFor.IsZero() &&
-		p.Timeout.IsZero() && p.MinAge.IsZero() && !p.Offline && !p.KeepNothing && p.Proxy == ""
+// set yields the settings that are not the default, by their names in JSON.
+func (p RemotePolicy) set() iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		for field, v := range reflect.ValueOf(p).Fields() {
+			if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+				continue
+			}
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if !yield(name, v) {
+				return
+			}
+		}
+	}
 }
 
 // checkPolicy reports why the policy can't be that of a remote repository with
 // this upstream. Settings that contradict each other are refused.
 func (s RepoSettings) checkPolicy() error {
 	p := s.RemotePolicy
-	for _, n := range []int{len(p.Include), len(p.Exclude), len(p.NoMinAge), len(p.TimeSites), len(p.AllowTargets), len(p.AllowInside), len(p.PlainHosts), len(p.Secrets)} {
-		if n > maxList {
-			return fmt.Errorf("a list in the settings is longer than %d", maxList)
+	for name, v := range p.set() {
+		if v.Kind() == reflect.Slice && v.Len() > maxList {
+			return fmt.Errorf("the setting %s has more than %d elements", name, maxList)
 		}
 	}
 	vcs := s.Upstream == UpstreamVCS

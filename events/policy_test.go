@@ -10,7 +10,7 @@ import (
 )
 
 func spanOf(s string) events.Span { return must(events.ParseSpan(s)) }
-func glob(s string) events.Glob { return must(events.ParseGlob(s)) }
+func glob(s string) events.Glob   { return must(events.ParseGlob(s)) }
 
 func versionPattern(s string) events.VersionPattern { return must(events.ParseVersionPattern(s)) }
 

@@ -88,16 +88,18 @@ func (s RepoSettings) check(kind RepoKind) error {
 	if kind != Remote && (s.Upstream != "" || s.Sumdb != "" || len(s.NoSumdb) > 0) {
 		return errors.New("only a remote repository has an upstream and a checksum database")
 	}
-	if kind != Remote && !s.RemotePolicy.isZero() {
-		return fmt.Errorf("a setting about an upstream, and a %s repository has none", kind)
-	}
-	if kind == Remote {
-		return errors.Join(s.checkUpstream(), s.checkPolicy())
+	if kind != Remote {
+		for name := range s.RemotePolicy.set() {
+			return fmt.Errorf("the setting %s is about an upstream, and a %s repository has none", name, kind)
+		}
 	}
 	if kind != Virtual && (len(s.Members)+len(s.MemberRules) > 0 || !s.Deploy.IsZero()) {
 		return errors.New("only a virtual repository has members")
 	}
-	if kind == Virtual {
+	switch kind {
+	case Remote:
+		return errors.Join(s.checkUpstream(), s.checkPolicy())
+	case Virtual:
 		return errors.Join(s.checkMembers(), s.checkMemberRules())
 	}
 	return nil

@@ -228,3 +228,30 @@ func TestMetrics(t *testing.T) {
 		return nil
 	})
 }
+
+// TestSettingsThatAreRefused holds that what is unknown or contradictory is
+// named, and changes nothing.
+func TestSettingsThatAreRefused(t *testing.T) {
+	g := newRegistry(t)
+	seq := g.seq()
+	for _, c := range []struct{ method, target, body, want string }{
+		{"PATCH", "/public", `{"list_ttl":"5m","lisst_ttl":"5m"}`, `unknown field \"lisst_ttl\"`},
+		{"PATCH", "/public", `{"list_ttl":300}`, "list_ttl"},
+		{"PATCH", "/public", `{"list_ttl":"5 minutes"}`, `time span \"5 minutes\"`},
+		{"PATCH", "/public", `{"no_min_age":["a.test"]}`, "without a minimum age"},
+		{"PATCH", "/public", `{"keep_nothing":true,"blobs":[{"fetch":"eager"}]}`, "rules about zips"},
+		{"PATCH", "/public", `{"secrets":[{"host":"a.test","name":"a","value":"x"}]}`, `unknown field \"value\"`},
+		{"PATCH", "/local", `{"offline":true}`, "the setting offline is about an upstream"},
+		{"PATCH", "/all", `{"member_include":{"dead":["a.test"]}}`, "which is not a member"},
+		{"POST", "", `{"name":"x","kind":"remote","settings":{"upstream":"https://a.test","sumdb":"off","ttl":"1m"}}`, `unknown field \"ttl\"`},
+		{"POST", "", `{"name":"x","kind":"remote","settings":{"upstream":"https://a.test","sumdb":"off","time_sites":["here"]}}`, "without a minimum age"},
+	} {
+		a := g.do(c.method, "/api/v1/repos"+c.target, strings.NewReader(c.body))
+		if a.status != http.StatusBadRequest || !strings.Contains(a.body, c.want) {
+			t.Errorf("%s %s: %d %s, want 400 with %s", c.target, c.body, a.status, a.body, c.want)
+		}
+	}
+	if g.seq() != seq {
+		t.Error("something is recorded")
+	}
+}

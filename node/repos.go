@@ -22,49 +22,6 @@ type RepoInfo struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// RepoChange says what to change of a repository. Nil fields leave things as
-// they are; the lists add and remove.
-type RepoChange struct {
-	Description *string            `json:"description,omitempty"`
-	Owns        []events.Pattern   `json:"owns_add,omitempty"`
-	Disowns     []events.Pattern   `json:"owns_remove,omitempty"`
-	Upstream    *string            `json:"upstream,omitempty"`
-	Sumdb       *string            `json:"sumdb,omitempty"`
-	NoSumdb     []events.Pattern   `json:"no_sumdb_add,omitempty"`
-	UseSumdb    []events.Pattern   `json:"no_sumdb_remove,omitempty"`
-	Members     *[]events.RepoName `json:"members,omitempty"` // replaces the list
-	Deploy      *events.RepoName   `json:"deploy,omitempty"`  // empty: none
-	Blobs       *[]events.BlobRule `json:"blobs,omitempty"`   // replaces the list
-}
-
-func (c RepoChange) apply(s events.RepoSettings) events.RepoSettings {
-	set(&s.Description, c.Description)
-	set(&s.Upstream, c.Upstream)
-	set(&s.Sumdb, c.Sumdb)
-	set(&s.Members, c.Members)
-	set(&s.Deploy, c.Deploy)
-	set(&s.Blobs, c.Blobs)
-	s.Owns = addRemove(s.Owns, c.Owns, c.Disowns)
-	s.NoSumdb = addRemove(s.NoSumdb, c.NoSumdb, c.UseSumdb)
-	return s
-}
-
-func set[T any](to *T, v *T) {
-	if v != nil {
-		*to = *v
-	}
-}
-
-func addRemove(list, add, remove []events.Pattern) []events.Pattern {
-	var out []events.Pattern
-	for _, p := range slices.Concat(list, add) {
-		if !slices.Contains(remove, p) && !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
 // Repos returns the repositories that exist, by name.
 func (n *Node) Repos() []RepoInfo {
 	st := n.state.Load()
@@ -173,7 +130,7 @@ func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change Repo
 
 func (n *Node) changeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, events.Position, error) {
 	at, err := n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
-		s := change.apply(r.Settings)
+		s := change.Apply(r.Settings)
 		if err := n.checkSettings(v.dir, name, r.Kind, s); err != nil {
 			return nil, err
 		}

@@ -45,15 +45,26 @@ func (t table) row(cells ...any) {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // list shows elements with commas between them, and that there are none.
-func list[T fmt.Stringer](elems []T) string {
-	texts := make([]string, len(elems))
-	for i, e := range elems {
-		texts[i] = e.String()
+func list[T fmt.Stringer](elems []T) string { return listOr(elems, "-") }
+
+// listOr is list with what to show if there are none.
+func listOr[T fmt.Stringer](elems []T, none string) string {
+	if len(elems) == 0 {
+		return none
 	}
-	if len(texts) == 0 {
+	all := make([]string, len(elems))
+	for i, e := range elems {
+		all[i] = e.String()
+	}
+	return texts(all)
+}
+
+// texts is list for texts.
+func texts(elems []string) string {
+	if len(elems) == 0 {
 		return "-"
 	}
-	return strings.Join(texts, ", ")
+	return strings.Join(elems, ", ")
 }
 
 // bytesText shows a number of bytes to a person.

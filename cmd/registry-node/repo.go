@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -132,40 +130,6 @@ func (t *target) repoCall(cmd *cobra.Command, method, path string, in any, asJSO
 		return printJSON(cmd.OutOrStdout(), r)
 	}
 	return printRepo(cmd.OutOrStdout(), r)
-}
-
-func printRepo(w io.Writer, r node.RepoInfo) error {
-	t := newTable(w)
-	t.row("name", r.Name)
-	t.row("kind", r.Kind)
-	if r.Description != "" {
-		t.row("description", r.Description)
-	}
-	switch r.Kind {
-	case events.Local:
-		t.row("owns", list(r.Owns))
-		t.row("blobs", list(r.Blobs))
-	case events.Remote:
-		t.row("upstream", r.Upstream)
-		t.row("sumdb", r.Sumdb)
-		t.row("no sumdb for", list(r.NoSumdb))
-		t.row("blobs", list(r.Blobs))
-	case events.Virtual:
-		t.row("members", list(r.Members))
-		deploy := "-"
-		if !r.Deploy.IsZero() {
-			deploy = r.Deploy.String()
-		}
-		t.row("deploy", deploy)
-	}
-	t.row("home", r.Home)
-	t.row("id", r.ID)
-	t.row("created", r.Created.Format(time.RFC3339))
-	t.row("changed", r.Changed.Format(time.RFC3339))
-	if r.Problem != "" {
-		t.row("problem", r.Problem)
-	}
-	return t.Flush()
 }
 
 func repoDeleteCommand(t *target) *cobra.Command {
