@@ -24,17 +24,18 @@ var (
 type answer struct {
 	body io.Reader
 	rq   request
-	url  string // for errors
-	size int64  // as announced, -1 if it was not
+	fail failure
+	size int64 // as announced, -1 if it was not
 	// endUnknown says that the body ends where the connection ends (HTTP/1.0),
 	// so that a cut one looks like a whole one.
 	endUnknown bool
+	ended      func() error // the *Error that ended reading, if one did; nil for files
 	close      func()
 }
 
 // bad is the error that the body is not what it should be.
 func (a *answer) bad(err error) error {
-	return &Error{Op: a.rq.op, URL: a.url, Status: http.StatusOK, Class: ErrBadAnswer, Err: err}
+	return a.fail.make(Error{Status: http.StatusOK, Class: ErrBadAnswer, Err: err})
 }
 
 func (a *answer) tooLarge() error {
@@ -62,7 +63,8 @@ type pacedReader struct {
 	body  io.Reader
 	timer *time.Timer // ends the request
 	pace  time.Duration
-	fail  func(error) error // makes an *Error of a read error
+	fail  failure
+	err   error // that ended it, as returned; nil for io.EOF
 }
 
 func (r *pacedReader) Read(p []byte) (int, error) {
@@ -70,7 +72,8 @@ func (r *pacedReader) Read(p []byte) (int, error) {
 	n, err := r.body.Read(p)
 	r.timer.Stop()
 	if err != nil && err != io.EOF {
-		err = r.fail(err)
+		err = r.fail.of(err)
+		r.err = err
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -30,10 +31,30 @@ type Options struct {
 	StallTimeout   time.Duration // a body of which nothing arrives for so long is cut; default 30 s
 	TotalTimeout   time.Duration // for one request to one entry, body included; default 10 min
 
-	MaxRequests int         // requests at a time; default 64
+	// OfflineFor is for how long an entry is not asked after failures in a row;
+	// default 30 s, at most 1 h, never if negative.
+	OfflineFor time.Duration
+
+	MaxRequests int         // requests at a time; default 64; who waits for longer than HeaderTimeout fails
 	UserAgent   string      // default "registry-node"
 	Via         string      // id of this node, sent as ViaHeader; not sent if empty
-	TLS         *tls.Config // for https upstreams; default: the system's roots
+	TLS         *tls.Config // for https upstreams; default: the system's roots; client certificates in it are not used
+
+	// Credential returns the credential for the origin of an entry, or of the
+	// proxy: u has scheme and host, in lower case, and the port unless the scheme
+	// implies it. It is asked for each request. The checksum database gets one
+	// only on the origin of an entry. Where it has none, that of the entry's URL
+	// is used.
+	//
+	// A credential goes to its origin only, over https only, and not along with a
+	// redirect away from it; none is in an error.
+	Credential func(u *url.URL) (c Credential, ok bool)
+	// InsecureHosts are "host" or "host:port" to which credentials may go over
+	// plain http. Loopback always is.
+	InsecureHosts []string
+
+	Proxy  Proxy  // default: the environment's
+	Inside Inside // addresses that redirects may lead to though they are inside
 }
 
 func (o Options) withDefaults() Options {
@@ -41,6 +62,7 @@ func (o Options) withDefaults() Options {
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 30*time.Second)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 30*time.Second)
 	o.TotalTimeout = cmp.Or(o.TotalTimeout, 10*time.Minute)
+	o.OfflineFor = max(0, min(cmp.Or(o.OfflineFor, 30*time.Second), time.Hour))
 	o.MaxRequests = cmp.Or(o.MaxRequests, 64)
 	o.UserAgent = cmp.Or(o.UserAgent, "registry-node")
 	return o
@@ -55,48 +77,58 @@ func (o Options) withDefaults() Options {
 // context.Canceled. A path or version that is malformed is ErrNotFound, and
 // nothing is asked.
 type Client struct {
-	list   List
-	opts   Options
-	http   *http.Client
-	guard  *guard
-	slots  chan struct{} // one for each request under way
-	maxZip int64         // less than modzip.MaxZipFile only in tests
+	list       List
+	opts       Options
+	http       *http.Client
+	guard      *guard
+	configured map[string]bool // the origins of the entries
+	breakers   *breakers
+	slots      chan struct{} // one for each request under way
+	maxZip     int64         // less than modzip.MaxZipFile only in tests
 }
 
 // New returns a client for list. Close it when it is no longer used.
 func New(list List, opts Options) *Client {
 	opts = opts.withDefaults()
-	g := newGuard(opts.ConnectTimeout)
-	for _, e := range list.entries {
-		g.trust(e.url)
+	c := &Client{
+		list:       list,
+		opts:       opts,
+		guard:      newGuard(opts.ConnectTimeout, opts.Inside),
+		configured: make(map[string]bool),
+		breakers:   newBreakers(opts.OfflineFor),
+		slots:      make(chan struct{}, opts.MaxRequests),
+		maxZip:     modzip.MaxZipFile,
 	}
+	for _, e := range list.entries {
+		c.guard.trust(e.url)
+		c.configured[Origin(e.url)] = true
+	}
+	c.http = &http.Client{CheckRedirect: c.guard.checkRedirect, Transport: newBound(c.transport)}
+	return c
+}
+
+// transport returns a new transport.
+func (c *Client) transport() *http.Transport {
 	tlsConfig := &tls.Config{}
-	if opts.TLS != nil {
-		tlsConfig = opts.TLS.Clone()
+	if c.opts.TLS != nil {
+		tlsConfig = c.opts.TLS.Clone()
 	}
 	tlsConfig.MinVersion = max(tlsConfig.MinVersion, tls.VersionTLS12)
-	return &Client{
-		list:   list,
-		opts:   opts,
-		guard:  g,
-		slots:  make(chan struct{}, opts.MaxRequests),
-		maxZip: modzip.MaxZipFile,
-		http: &http.Client{
-			CheckRedirect: checkRedirect,
-			Transport: &http.Transport{
-				Proxy:                  g.proxy,
-				DialContext:            g.dial,
-				TLSClientConfig:        tlsConfig,
-				TLSHandshakeTimeout:    2 * opts.ConnectTimeout,
-				ResponseHeaderTimeout:  opts.HeaderTimeout,
-				MaxIdleConns:           2 * opts.MaxRequests,
-				MaxIdleConnsPerHost:    opts.MaxRequests,
-				IdleConnTimeout:        90 * time.Second,
-				MaxResponseHeaderBytes: 256 << 10,
-				ForceAttemptHTTP2:      true,
-				HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-			},
-		},
+	// These would be shown to whoever asks, where a redirect leads.
+	tlsConfig.Certificates, tlsConfig.GetClientCertificate = nil, nil
+	return &http.Transport{
+		Proxy:                  c.proxyFor,
+		OnProxyConnectResponse: proxyAnswered,
+		DialContext:            c.guard.dial,
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    2 * c.opts.ConnectTimeout,
+		ResponseHeaderTimeout:  c.opts.HeaderTimeout,
+		MaxIdleConns:           2 * c.opts.MaxRequests,
+		MaxIdleConnsPerHost:    c.opts.MaxRequests,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,9 @@ import (
 )
 
 var mv = module.Version{Path: "example.com/M", Version: "v1.2.3"}
+
+// loopback lets redirects lead to another server of the test.
+var loopback = upstream.Inside{netip.MustParsePrefix("127.0.0.0/8")}
 
 // serve starts a server for one test.
 func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
@@ -172,6 +176,7 @@ func TestCredentials(t *testing.T) {
 			w.Write([]byte("v1.0.0\n"))
 		}
 	})
+	opts.Inside = loopback
 	withUser := func(path string) string {
 		return "https://bot:s3cret@" + strings.TrimPrefix(srv.URL, "https://") + path
 	}

@@ -6,14 +6,20 @@
 // A [List] is a GOPROXY list with the meaning the go command gives it: after an
 // entry followed by "," the next one is asked only if the first answered 404 or
 // 410; after "|", whatever went wrong. A [Client] walks it. It follows no VCS
-// ("direct"), keeps no cookies, sends credentials to the very scheme, host and
-// port they were configured for, and bounds every wait and every body.
+// ("direct"), keeps no cookies, and bounds every wait and every body.
 //
 // Its errors are truthful about absence. [ErrNotFound] means that every entry
 // that the list allows to be asked was asked and answered 404 or 410. An entry
 // that failed in another way may hold the module, so its failure is the result,
 // even if a later entry answered 404. Nothing that a client receives is a 404
 // unless errors.Is(err, ErrNotFound).
+//
+// A [Credential] goes to the very scheme, host and port it was configured for,
+// and along with no redirect that leaves them. It is in no error. An upstream's
+// redirect leads to no address inside that is not allowed ([Inside]).
+//
+// An upstream that failed several times in a row is assumed offline and not
+// asked for a while; then one request tries whether it is back ([EntryHealth]).
 //
 // # Verifying
 //

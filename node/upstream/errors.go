@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Classes of errors, to be tested with errors.Is. An error of this package has
@@ -20,8 +21,9 @@ var (
 	ErrForbidden = errors.New("refused by the upstream")
 	// ErrTimeout: connected, but no complete answer in time.
 	ErrTimeout = errors.New("upstream timed out")
-	// ErrUnavailable: no connection, 5xx, 429, a connection reset, or a file
-	// tree that can't be read.
+	// ErrUnavailable: no connection, 5xx, 429, a connection reset, a file tree
+	// that can't be read, or an upstream that is not asked: it is assumed offline,
+	// too much is under way, or its credential can't be sent safely.
 	ErrUnavailable = errors.New("upstream unavailable")
 	// ErrBadAnswer: an answer that can't be what was asked for: HTML, a wrong
 	// version, truncated, too large, junk, a redirect that is refused.
@@ -49,6 +51,13 @@ type Error struct {
 	Detail string // what the upstream said in text/plain: printable, ≤ 8 lines, ≤ 648 bytes
 	Class  error  // one of the classes, or nil
 	Err    error  // what went wrong; nil if Status says it
+
+	// RetryAfter is for how long the upstream asks not to be asked again (429
+	// and 503), 0 if it does not.
+	RetryAfter time.Duration
+
+	connect bool // no connection was made
+	gaveUp  bool // the caller did, which says nothing of the upstream
 }
 
 // Error returns one line: operation, URL, reason, and what the upstream said.
@@ -58,19 +67,22 @@ func (e *Error) Error() string {
 	if e.URL != "" {
 		b.WriteString(" " + e.URL)
 	}
-	b.WriteString(": ")
-	switch {
-	case e.Err != nil:
-		b.WriteString(e.Err.Error())
-	case e.Status != 0:
-		fmt.Fprintf(&b, "%d %s", e.Status, http.StatusText(e.Status))
-	default:
-		b.WriteString(e.Class.Error())
-	}
+	b.WriteString(": " + e.reason())
 	if e.Detail != "" {
 		b.WriteString(": " + strings.ReplaceAll(e.Detail, "\n", "; "))
 	}
 	return b.String()
+}
+
+// reason says why, but not what was asked for.
+func (e *Error) reason() string {
+	switch {
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Status != 0:
+		return strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	}
+	return e.Class.Error()
 }
 
 // Unwrap returns the class and the cause.

@@ -17,12 +17,8 @@ var (
 	Fold          = fold
 )
 
-// CheckAddress judges an address that a redirect leads to.
-func CheckAddress(address string, upstreamInside bool) error {
-	g := newGuard(time.Second)
-	g.inside.Store(upstreamInside)
-	return g.check(address)
-}
+// SetClock makes c take the time from now, before its first request.
+func (c *Client) SetClock(now func() time.Time) { c.breakers.now = now }
 
 // HeadSize returns the size of the pinned head.
 func (s *Sumdb) HeadSize() int64 { return s.head.Load().tree.N }

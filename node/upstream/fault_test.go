@@ -212,6 +212,7 @@ func TestFaults(t *testing.T) {
 func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	plain := serve(t, body("v1.0.0\n"))
 	srv, opts := tlsServer(t, redirect(plain.URL+"/list"))
+	opts.Inside = loopback // so that it is the scheme that is refused
 	if list, err := newClient(t, srv.URL, opts).List(t.Context(), mv.Path); !errors.Is(err, upstream.ErrBadAnswer) {
 		t.Errorf("List = %q, %v; want %v", list, err, upstream.ErrBadAnswer)
 	}

@@ -2,15 +2,10 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,11 +17,32 @@ func (c *Client) open(ctx context.Context, e entry, rq request) (*answer, error)
 	}
 	target := join(e.url, rq.path)
 	f := failure{ctx: ctx, op: rq.op, url: target.String()}
+	var err error
+	if f.use, err = c.use(e); err != nil {
+		return nil, f.make(Error{Class: ErrUnavailable, Err: err})
+	}
+	pass, err := c.breakerOf(e, rq).enter()
+	if err != nil {
+		return nil, f.make(Error{Class: ErrUnavailable, Err: err})
+	}
+	a, err := c.openSlot(ctx, rq, target, f)
+	if err != nil {
+		pass.leave(err)
+		return nil, err
+	}
+	pass.answered()
+	closeAll := a.close
+	a.close = func() {
+		closeAll()
+		pass.leave(a.ended())
+	}
+	return a, nil
+}
 
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, f.of(ctx.Err())
+// openSlot is open in one of the slots for requests.
+func (c *Client) openSlot(ctx context.Context, rq request, target *url.URL, f failure) (*answer, error) {
+	if err := c.takeSlot(f); err != nil {
+		return nil, err
 	}
 	total, cancel := context.WithTimeoutCause(ctx, c.opts.TotalTimeout, errTotal)
 	during, stop := context.WithCancelCause(total)
@@ -37,7 +53,7 @@ func (c *Client) open(ctx context.Context, e entry, rq request) (*answer, error)
 	}
 	f.during = during
 
-	a, err := c.send(during, stop, e, rq, target, f)
+	a, err := c.send(withUse(during, f.use), stop, rq, target, f)
 	if err != nil {
 		release()
 		return nil, err
@@ -50,13 +66,28 @@ func (c *Client) open(ctx context.Context, e entry, rq request) (*answer, error)
 	return a, nil
 }
 
+// takeSlot waits for a slot, no longer than for a header.
+func (c *Client) takeSlot(f failure) error {
+	timer := time.NewTimer(c.opts.HeaderTimeout)
+	defer timer.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-f.ctx.Done():
+		return f.of(f.ctx.Err())
+	case <-timer.C:
+		return f.make(Error{Class: ErrUnavailable, gaveUp: true,
+			Err: fmt.Errorf("%d requests to upstreams are under way, the most that are allowed, and none ended within %v", cap(c.slots), c.opts.HeaderTimeout)})
+	}
+}
+
 // send makes the request of open; stop ends it.
-func (c *Client) send(ctx context.Context, stop context.CancelCauseFunc, e entry, rq request, target *url.URL, f failure) (*answer, error) {
+func (c *Client) send(ctx context.Context, stop context.CancelCauseFunc, rq request, target *url.URL, f failure) (*answer, error) {
 	hr, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, f.of(err)
 	}
-	c.setHeaders(hr, e, rq)
+	c.setHeaders(hr, rq)
 	resp, err := c.http.Do(hr)
 	if err != nil {
 		return nil, f.of(err)
@@ -64,26 +95,28 @@ func (c *Client) send(ctx context.Context, stop context.CancelCauseFunc, e entry
 	f.body = true
 	timer := time.AfterFunc(c.opts.StallTimeout, func() { stop(errStalled) })
 	timer.Stop()
+	body := &pacedReader{body: resp.Body, timer: timer, pace: c.opts.StallTimeout, fail: f}
 	a := &answer{
-		body: &pacedReader{body: resp.Body, timer: timer, pace: c.opts.StallTimeout, fail: f.of},
+		body: body,
 		rq:   rq,
-		url:  f.url,
+		fail: f,
 		size: resp.ContentLength,
 		endUnknown: resp.ContentLength < 0 && resp.ProtoMajor == 1 &&
 			len(resp.TransferEncoding) == 0 && !resp.Uncompressed,
+		ended: func() error { return body.err },
 		close: func() {
 			timer.Stop()
 			resp.Body.Close()
 		},
 	}
-	if err := check(resp, a, e); err != nil {
+	if err := check(resp, a); err != nil {
 		a.close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (c *Client) setHeaders(hr *http.Request, e entry, rq request) {
+func (c *Client) setHeaders(hr *http.Request, rq request) {
 	hr.Header.Set("User-Agent", c.opts.UserAgent)
 	if c.opts.Via != "" {
 		hr.Header.Set(ViaHeader, c.opts.Via)
@@ -92,21 +125,16 @@ func (c *Client) setHeaders(hr *http.Request, e entry, rq request) {
 		// Or net/http would ask for gzip, and hide the length of the body.
 		hr.Header.Set("Accept-Encoding", "identity")
 	}
-	if e.user != nil {
-		password, _ := e.user.Password()
-		hr.SetBasicAuth(e.user.Username(), password)
-	}
 }
 
 // check returns the error that resp's header says, if any.
-func check(resp *http.Response, a *answer, e entry) error {
+func check(resp *http.Response, a *answer) error {
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		text := detail(resp, a.body)
-		if e.user != nil {
-			text = withoutSecrets(text, e.user)
-		}
-		return &Error{Op: a.rq.op, URL: a.url, Status: resp.StatusCode, Detail: text, Class: classOfStatus(resp.StatusCode)}
+		return a.fail.make(Error{
+			Status: resp.StatusCode, Detail: detail(resp, a.body), Class: classOfStatus(resp.StatusCode),
+			RetryAfter: retryAfter(resp, time.Now()),
+		})
 	case a.rq.exact && resp.Header.Get("Content-Encoding") != "":
 		return a.bad(fmt.Errorf("unasked Content-Encoding %q", clip(resp.Header.Get("Content-Encoding"))))
 	case a.size > a.rq.limit:
@@ -115,15 +143,20 @@ func check(resp *http.Response, a *answer, e entry) error {
 	return nil
 }
 
-// withoutSecrets returns text, or nothing if an upstream echoes its credentials.
-func withoutSecrets(text string, user *url.Userinfo) string {
-	password, _ := user.Password()
-	for _, secret := range []string{user.Username(), password} {
-		if secret != "" && strings.Contains(text, secret) {
-			return ""
-		}
+// retryAfter returns for how long an upstream that can't answer now asks not to
+// be asked (RFC 9110, 10.2.3), 0 if it does not.
+func retryAfter(resp *http.Response, now time.Time) time.Duration {
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
 	}
-	return text
+	text := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // join returns base with an escaped path below it.
@@ -133,105 +166,4 @@ func join(base *url.URL, path string) *url.URL {
 	u.RawPath = strings.TrimSuffix(base.EscapedPath(), "/") + "/" +
 		strings.ReplaceAll(url.PathEscape(path), "%2F", "/")
 	return &u
-}
-
-// failure makes *Errors of what goes wrong with one request.
-type failure struct {
-	ctx    context.Context // of the caller
-	during context.Context // of the request: ends with ctx, a stall, or the total time
-	op     string
-	url    string
-	body   bool // the header has arrived
-}
-
-// of returns the *Error for err.
-func (f failure) of(err error) error {
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err // its text would repeat the URL, perhaps one with a secret
-	}
-	e := &Error{Op: f.op, URL: f.url, Err: err}
-	switch {
-	case f.ctx.Err() != nil:
-		e.Class, e.Err = classOfContext(f.ctx.Err()), f.ctx.Err()
-	case f.during.Err() != nil:
-		e.Class, e.Err = ErrTimeout, context.Cause(f.during)
-	case errors.Is(err, errRedirect), errors.Is(err, errAddress):
-		e.Class = ErrBadAnswer
-	default:
-		e.Class, e.Err = f.classify(err)
-	}
-	return e
-}
-
-func (f failure) classify(err error) (class, cause error) {
-	var op *net.OpError
-	var timeout net.Error
-	switch isOp := errors.As(err, &op); {
-	case isOp && op.Op == "dial":
-		return ErrUnavailable, err
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return ErrTimeout, err
-	case isOp || !f.body:
-		return ErrUnavailable, err
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return ErrBadAnswer, errTruncated
-	}
-	return ErrBadAnswer, err // a broken chunk, a broken gzip
-}
-
-// openFile is open for a file tree. A file that is not there is absent only if
-// the tree is: an unmounted volume has no modules either.
-func openFile(e entry, rq request) (*answer, error) {
-	fail := func(class error, err error) error {
-		return &Error{Op: rq.op, URL: join(e.url, rq.path).String(), Class: class, Err: err}
-	}
-	root, err := os.OpenRoot(fileRoot(e.url))
-	if err != nil {
-		return nil, fail(ErrUnavailable, fmt.Errorf("the tree can't be read: %w", err))
-	}
-	defer root.Close()
-	f, err := root.Open(filepath.FromSlash(rq.path))
-	if isAbsent(err) {
-		return nil, fail(ErrNotFound, errors.New("no such file"))
-	}
-	if err != nil {
-		return nil, fail(ErrUnavailable, err)
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		f.Close()
-		return nil, fail(ErrUnavailable, err)
-	}
-	a := &answer{body: fileReader{f, fail}, rq: rq, url: join(e.url, rq.path).String(), size: info.Size(), close: func() { f.Close() }}
-	if a.size > rq.limit {
-		f.Close()
-		return nil, a.tooLarge()
-	}
-	return a, nil
-}
-
-type fileReader struct {
-	f    *os.File
-	fail func(class, err error) error
-}
-
-func (r fileReader) Read(p []byte) (int, error) {
-	n, err := r.f.Read(p)
-	if err != nil && err != io.EOF {
-		err = r.fail(ErrUnavailable, err)
-	}
-	return n, err
-}
-
-// fileRoot returns the directory that a file URL names.
-func fileRoot(u *url.URL) string {
-	path := u.Path
-	if runtime.GOOS == "windows" && len(path) > 2 && path[2] == ':' {
-		path = path[1:] // file:///C:/dir
-	}
-	return filepath.FromSlash(path)
 }

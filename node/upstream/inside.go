@@ -7,7 +7,10 @@ import (
 	"slices"
 )
 
-var errAddress = errors.New("address refused")
+var (
+	errAddress    = errors.New("address refused")
+	errConfigured = errors.New("address of a configured host refused")
+)
 
 // Inside lists the addresses inside the network of this node that may be
 // reached where inside addresses are refused otherwise.
@@ -31,16 +34,16 @@ type Inside []netip.Prefix
 // Check judges an address that a host somebody outside named has resolved to.
 // The error says which setting would allow it.
 func (in Inside) Check(ip netip.Addr) error {
-	return in.check(ip, never, network)
+	return in.check(ip, errAddress, never, network)
 }
 
 // CheckConfigured judges an address that a configured host has resolved to. The
 // error says which setting would allow it.
 func (in Inside) CheckConfigured(ip netip.Addr) error {
-	return in.check(ip, never)
+	return in.check(ip, errConfigured, never)
 }
 
-func (in Inside) check(ip netip.Addr, refused ...[]addresses) error {
+func (in Inside) check(ip netip.Addr, sentinel error, refused ...[]addresses) error {
 	ip = ip.WithZone("").Unmap()
 	if in.has(ip) {
 		return nil
@@ -55,7 +58,7 @@ func (in Inside) check(ip netip.Addr, refused ...[]addresses) error {
 	for _, a := range slices.Concat(refused...) {
 		if a.prefix.Contains(judged) {
 			return fmt.Errorf("%w: %s is %s; if it is to be reached, allow it: --allow-inside %s",
-				errAddress, ip, a.what, netip.PrefixFrom(ip, ip.BitLen()))
+				sentinel, ip, a.what, netip.PrefixFrom(ip, ip.BitLen()))
 		}
 	}
 	return nil

@@ -1,9 +1,14 @@
 package upstream_test
 
 import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"registry-node/node/upstream"
 )
@@ -49,6 +54,42 @@ func TestInsideThatIsAllowed(t *testing.T) {
 	} {
 		if err := in.Check(netip.MustParseAddr(text)); want != (err == nil) {
 			t.Errorf("%s: %v, want allowed %v", text, err, want)
+		}
+	}
+}
+
+func TestRedirectsInsideAreRefused(t *testing.T) {
+	other := serve(t, body("v1.0.0\n"))
+	var srv *httptest.Server
+	srv = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/self/"):
+			http.Redirect(w, r, srv.URL+"/list", http.StatusFound)
+		case strings.HasPrefix(r.URL.Path, "/other/"):
+			http.Redirect(w, r, other.URL+"/list", http.StatusFound)
+		case strings.HasPrefix(r.URL.Path, "/name/"):
+			http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1)+"/list", http.StatusFound)
+		default:
+			io.WriteString(w, "v1.0.0\n")
+		}
+	})
+	for path, want := range map[string]error{"/self": nil, "/other": upstream.ErrBadAnswer, "/name": upstream.ErrBadAnswer} {
+		_, err := newClient(t, srv.URL+path, upstream.Options{}).List(t.Context(), mv.Path)
+		if !errors.Is(err, want) || err != nil && !strings.Contains(err.Error(), "--allow-inside ") {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+		in := upstream.Inside{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+		if _, err := newClient(t, srv.URL+path, upstream.Options{Inside: in}).List(t.Context(), mv.Path); err != nil {
+			t.Errorf("%s, allowed: %v", path, err)
+		}
+	}
+}
+
+func TestConfiguredHostsMayNotBeLinkLocal(t *testing.T) {
+	for _, list := range []string{"http://169.254.169.254", "http://0.0.0.0:1", "http://[fe80::1%25lo]:1"} {
+		_, err := newClient(t, list, upstream.Options{ConnectTimeout: time.Minute}).List(t.Context(), mv.Path)
+		if !errors.Is(err, upstream.ErrUnavailable) || !strings.Contains(err.Error(), "--allow-inside ") {
+			t.Errorf("%s: %v, want a refusal", list, err)
 		}
 	}
 }

@@ -10,6 +10,9 @@ import (
 // baseTime is for how long the way to the database is remembered.
 const baseTime = time.Hour
 
+// opSumdb is the request.op of all that is asked of the database.
+const opSumdb = "sumdb"
+
 // sumdbRemote reaches the database.
 type sumdbRemote struct {
 	client *Client
@@ -52,7 +55,7 @@ func (r *sumdbRemote) ask(ctx context.Context, path string, limit int64) ([]byte
 }
 
 func (r *sumdbRemote) read(ctx context.Context, e entry, path string, limit int64) ([]byte, error) {
-	a, err := r.client.open(ctx, e, request{op: "sumdb", path: path, limit: limit})
+	a, err := r.client.open(ctx, e, request{op: opSumdb, path: path, limit: limit})
 	if err != nil {
 		return nil, err
 	}
