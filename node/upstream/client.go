@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -196,9 +197,13 @@ func (c *Client) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return walk(ctx, c, rq.op, func(e entry) ([]byte, error) {
+	data, err := walk(ctx, c, rq.op, func(e entry) ([]byte, error) {
 		return readParsed(ctx, c, e, rq, func(b []byte) ([]byte, error) { return b, checkGoMod(b) })
 	})
+	if mv.Path == toolchainPath && errors.Is(err, ErrNotFound) {
+		return c.toolchainMod(ctx, mv)
+	}
+	return data, err
 }
 
 // readParsed reads an answer of e and parses it; parse's errors are ErrBadAnswer.

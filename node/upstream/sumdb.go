@@ -61,9 +61,6 @@ const lookupTime = 2 * time.Minute
 
 const maxLookup = 1 << 20 // bytes of a lookup answer
 
-// toolchainPath is the module that is always verified, as in the go command.
-const toolchainPath = "golang.org/toolchain"
-
 // Sumdb verifies module versions against a checksum database and serves the
 // database to go commands. The package comment tells how the two go together.
 // It is safe for concurrent use.
