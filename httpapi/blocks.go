@@ -4,20 +4,19 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
-	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node"
 )
 
-// listBlocks answers with the module versions that may not be served.
+// listBlocks answers with what may not be served.
 func (s *Server) listBlocks(c echo.Context) error {
 	return reply(c, http.StatusOK, struct {
 		Blocks []events.Block `json:"blocks"`
 	}{some(s.node.Blocks())})
 }
 
-// addBlock forbids a module version, or all of a module.
+// addBlock forbids a module version, all of a module, or what a pattern matches.
 func (s *Server) addBlock(c echo.Context, actor string) error {
 	var in struct {
 		Module  string `json:"module"`
@@ -27,14 +26,14 @@ func (s *Server) addBlock(c echo.Context, actor string) error {
 	if err := decode(c, &in); err != nil {
 		return err
 	}
-	mv, err := blockable(in.Module, in.Version)
+	p, err := blockable(in.Module, in.Version)
 	if err != nil {
 		return err
 	}
 	if in.Reason == "" {
 		return fail(node.ErrInvalid, "the body lacks the reason, which is what those who are refused are told")
 	}
-	b, err := s.node.Block(c.Request().Context(), mv, in.Reason, actor)
+	b, err := s.node.Block(c.Request().Context(), p, in.Reason, actor)
 	if err != nil {
 		return err
 	}
@@ -47,29 +46,29 @@ func (s *Server) removeBlock(c echo.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	mv, err := blockable(params["module"], params["version"])
+	p, err := blockable(params["module"], params["version"])
 	if err != nil {
 		return err
 	}
-	if err := s.node.Unblock(c.Request().Context(), mv, actor); err != nil {
+	if err := s.node.Unblock(c.Request().Context(), p, actor); err != nil {
 		return err
 	}
 	return noContent(c)
 }
 
 // blockable returns what a block is for, with no version for all of a module.
-func blockable(path, version string) (mv module.Version, err error) {
-	mv = module.Version{Path: path, Version: version}
-	switch {
-	case path == "":
-		return mv, fail(node.ErrInvalid, "the module is missing")
-	case version == "":
-		err = module.CheckPath(path)
-	default:
-		err = events.CheckVersion(mv)
+// Both may have wildcards.
+func blockable(path, version string) (events.VersionPattern, error) {
+	if path == "" {
+		return events.VersionPattern{}, fail(node.ErrInvalid, "the module is missing")
 	}
+	text := path
+	if version != "" {
+		text += "@" + version
+	}
+	p, err := events.ParseVersionPattern(text)
 	if err != nil {
-		return mv, invalid(err)
+		return p, invalid(err)
 	}
-	return mv, nil
+	return p, nil
 }

@@ -46,6 +46,9 @@ func TestBadSiteRequests(t *testing.T) {
 		{"POST", "/api/v1/blocks", `{"module":"evil.test/a","version":"v2.0.0","reason":"x"}`, "v2.0.0"},
 		{"POST", "/api/v1/blocks", `{"module":"evil.test/a","reason":"` + long + `"}`, "longer than"},
 		{"POST", "/api/v1/blocks", `{"module":"evil.test/a","reason":"a\u0000b"}`, "control character"},
+		{"POST", "/api/v1/blocks", `{"module":"evil.test/**","version":"1.*","reason":"x"}`, "does not begin with v"},
+		{"POST", "/api/v1/blocks", `{"module":"evil.test/**x","reason":"x"}`, "** beside other characters"},
+		{"POST", "/api/v1/blocks", `{"module":"evil.test/a@v1.0.0","version":"v1.1.0","reason":"x"}`, "v1.0.0@v1.1.0"},
 		{"DELETE", "/api/v1/blocks", ``, "the module is missing"},
 		{"DELETE", "/api/v1/blocks?module=evil.test/../a", ``, "malformed"},
 		{"DELETE", "/api/v1/blocks?module=evil.test/a&versions=v1", ``, "unknown parameter"},
@@ -90,6 +93,47 @@ func TestBlocks(t *testing.T) {
 		t.Errorf("unblock: %d %s", a.status, a.body)
 	}
 	if a := g.get("/go/local/corp.test/a/@v/v1.0.0.zip"); a.status != http.StatusOK {
+		t.Errorf("after the unblock: %d %s", a.status, a.body)
+	}
+}
+
+// TestBlocksByPattern holds that a pattern forbids what is held as what is not,
+// at each endpoint, and until it is taken back by the same words.
+func TestBlocksByPattern(t *testing.T) {
+	g := filled(t)
+	g.proxy.add(t, "up.test/m", "v1.2.0", tree("up.test/m"))
+	g.proxy.add(t, "up.test/other", "v1.2.0", tree("up.test/other"))
+	block := func(body string) answer { return g.do("POST", "/api/v1/blocks", strings.NewReader(body)) }
+	if a := block(`{"module":"up.test/m","version":"v1.*","reason":"bad series"}`); a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for _, file := range []string{"v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip", "v1.2.0.info", "v1.2.0.zip"} { // held, and not
+		if a := g.get("/go/all/up.test/m/@v/" + file); a.status != http.StatusForbidden || !strings.Contains(a.body, "bad series") {
+			t.Errorf("%s: %d %s", file, a.status, a.body)
+		}
+	}
+	if a := g.get("/go/all/up.test/m/@v/list"); strings.Contains(a.body, "v1.") {
+		t.Errorf("list: %d %s", a.status, a.body)
+	}
+	if a := g.get("/go/all/up.test/other/@v/v1.2.0.zip"); a.status != http.StatusOK {
+		t.Errorf("another module: %d %s", a.status, a.body)
+	}
+	if a := block(`{"module":"up.test/**","reason":"all of it"}`); a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := g.get("/go/all/up.test/other/@v/v1.2.0.zip"); a.status != http.StatusForbidden {
+		t.Errorf("below a pattern: %d %s", a.status, a.body)
+	}
+	if a := g.do("DELETE", "/api/v1/blocks?module=up.test/**", nil); a.status != http.StatusNoContent {
+		t.Errorf("unblock: %d %s", a.status, a.body)
+	}
+	if a := g.get("/go/all/up.test/m/@v/v1.0.0.zip"); a.status != http.StatusForbidden {
+		t.Errorf("the other pattern is taken back with it: %d %s", a.status, a.body)
+	}
+	if a := g.do("DELETE", "/api/v1/blocks?module=up.test/m&version=v1.*", nil); a.status != http.StatusNoContent {
+		t.Errorf("unblock: %d %s", a.status, a.body)
+	}
+	if a := g.get("/go/all/up.test/m/@v/v1.0.0.zip"); a.status != http.StatusOK {
 		t.Errorf("after the unblock: %d %s", a.status, a.body)
 	}
 }

@@ -9,6 +9,10 @@ import (
 	"registry-node/events"
 )
 
+// maxWideBlocks bounds the blocks with wildcards: each is looked at in every
+// request.
+const maxWideBlocks = 256
+
 // Blocks returns what is blocked, by module and version.
 func (n *Node) Blocks() []events.Block {
 	if list := n.directory().Blocks(); list != nil {
@@ -17,82 +21,106 @@ func (n *Node) Blocks() []events.Block {
 	return []events.Block{}
 }
 
-// Block forbids a module version in all repositories, or with an empty version
-// all versions of the module. Any site may, at once. Errors: ErrInvalid,
-// ErrNoSpace, ErrUnavailable.
-func (n *Node) Block(ctx context.Context, mv module.Version, reason, actor string) (events.Block, error) {
-	if err := checkBlock(mv); err != nil {
+// Block forbids the module versions that a pattern matches, in all repositories.
+// Any site may, at once. What is blocked already stays as it is. Errors:
+// ErrInvalid, ErrTooLarge (there are 256 blocks with wildcards), ErrNoSpace,
+// ErrUnavailable.
+func (n *Node) Block(ctx context.Context, p events.VersionPattern, reason, actor string) (events.Block, error) {
+	if err := checkBlock(p); err != nil {
 		return events.Block{}, err
 	}
 	if reason == "" {
 		return events.Block{}, fail(ErrInvalid, "a block needs a reason, which users are told")
 	}
 	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
-		if slices.ContainsFunc(v.dir.Blocks(), func(b events.Block) bool { return b.Module == mv.Path && b.Version == mv.Version }) {
+		blocks := v.dir.Blocks()
+		if _, has := blockOf(blocks, p); has {
 			return nil, nil
 		}
-		return []events.Body{events.VersionBlocked{Module: mv.Path, Version: mv.Version, Reason: reason, Actor: actor}}, nil
+		if isWide(p) && countWide(blocks) >= maxWideBlocks {
+			return nil, fail(ErrTooLarge, "%d blocks with wildcards are in force, which is the most; take back those that are no longer needed (registry-node block list), or name versions without wildcards", maxWideBlocks)
+		}
+		path, version := p.Parts()
+		return []events.Body{events.VersionBlocked{Module: path, Version: version, Reason: reason, Actor: actor}}, nil
 	})
 	if err != nil {
 		return events.Block{}, err
 	}
-	b, _ := n.directory().Blocked(mv)
+	b, _ := blockOf(n.Blocks(), p)
 	return b, nil
 }
 
-func checkBlock(mv module.Version) error {
-	if mv.Version == "" {
-		if err := module.CheckPath(mv.Path); err != nil {
-			return because(err, ErrInvalid, "%v", err)
-		}
-		return nil
-	}
-	if err := events.CheckVersion(mv); err != nil {
+func checkBlock(p events.VersionPattern) error {
+	if _, err := events.ParseVersionPattern(p.String()); err != nil {
 		return because(err, ErrInvalid, "%v", err)
 	}
 	return nil
 }
 
-// awayVersion names a module version between sites.
-type awayVersion struct {
+// blockOf returns the block for this very pattern.
+func blockOf(blocks []events.Block, p events.VersionPattern) (events.Block, bool) {
+	path, version := p.Parts()
+	i := slices.IndexFunc(blocks, func(b events.Block) bool { return b.Module == path && b.Version == version })
+	if i < 0 {
+		return events.Block{}, false
+	}
+	return blocks[i], true
+}
+
+func isWide(p events.VersionPattern) bool {
+	_, exact := p.Exact()
+	return !exact
+}
+
+func countWide(blocks []events.Block) (n int) {
+	for _, b := range blocks {
+		if isWide(events.VersionPatternOf(module.Version{Path: b.Module, Version: b.Version})) {
+			n++
+		}
+	}
+	return n
+}
+
+// awayBlock names a block between sites.
+type awayBlock struct {
 	Module  string `json:"module"`
 	Version string `json:"version,omitempty"`
 }
 
-func (v awayVersion) version() module.Version {
-	return module.Version{Path: v.Module, Version: v.Version}
+func (b awayBlock) pattern() events.VersionPattern {
+	return events.VersionPatternOf(module.Version{Path: b.Module, Version: b.Version})
 }
 
-// Unblock takes all blocks back that are known of a module version, or with an
-// empty version those of the module as a whole. The registry's home decides.
-// Errors: ErrNotFound (it is not blocked), ErrInvalid, ErrNoSpace,
-// ErrUnavailable.
-func (n *Node) Unblock(ctx context.Context, mv module.Version, actor string) error {
-	if err := checkBlock(mv); err != nil {
-		return err
-	}
-	_, err := n.atRegistryHome(ctx, opUnblock, actor, awayVersion{mv.Path, mv.Version}, &nothing{}, func() error {
-		_, err := n.unblock(ctx, mv, actor)
+// Unblock takes all blocks back that are known for this very pattern; others that
+// match the same versions still hold. The registry's home decides. Errors:
+// ErrNotFound (it is not blocked), ErrInvalid, ErrNoSpace, ErrUnavailable.
+func (n *Node) Unblock(ctx context.Context, p events.VersionPattern, actor string) error {
+	path, version := p.Parts()
+	_, err := n.atRegistryHome(ctx, opUnblock, actor, awayBlock{path, version}, &nothing{}, func() error {
+		_, err := n.unblock(ctx, p, actor)
 		return err
 	})
 	return err
 }
 
 // unblock decides at this site, the registry's home.
-func (n *Node) unblock(ctx context.Context, mv module.Version, actor string) (events.Position, error) {
+func (n *Node) unblock(ctx context.Context, p events.VersionPattern, actor string) (events.Position, error) {
+	if err := checkBlock(p); err != nil {
+		return events.Position{}, err
+	}
+	path, version := p.Parts()
 	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		cs, err := v.txn.Get(events.KeyBlock(mv))
+		cs, err := v.txn.Get(events.KeyBlock(module.Version{Path: path, Version: version}))
 		if err != nil {
 			return nil, err
 		}
-		blocked := slices.ContainsFunc(v.dir.Blocks(), func(b events.Block) bool { return b.Module == mv.Path && b.Version == mv.Version })
-		if !blocked {
-			return nil, fail(ErrNotFound, "%s %s is not blocked", mv.Path, mv.Version)
+		if _, blocked := blockOf(v.dir.Blocks(), p); !blocked {
+			return nil, fail(ErrNotFound, "%v is not blocked", p)
 		}
-		b := events.VersionUnblocked{Module: mv.Path, Version: mv.Version, Actor: actor}
+		b := events.VersionUnblocked{Module: path, Version: version, Actor: actor}
 		for _, c := range cs {
 			if len(c.Facts) > 0 {
 				b.Clears = append(b.Clears, events.Cleared{Site: c.Site, At: c.Facts[len(c.Facts)-1].Mark})

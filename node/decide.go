@@ -254,8 +254,8 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 	case opRepoRestore:
 		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) { return n.restoreRepo(ctx, b.Name, req.Actor) })
 	case opUnblock:
-		return run(req, func(b awayVersion) (nothing, events.Position, error) {
-			at, err := n.unblock(ctx, b.version(), req.Actor)
+		return run(req, func(b awayBlock) (nothing, events.Position, error) {
+			at, err := n.unblock(ctx, b.pattern(), req.Actor)
 			return nothing{}, at, err
 		})
 	case opInvite:

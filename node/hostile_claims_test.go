@@ -29,7 +29,7 @@ func TestClaimOfMoreOfTheOwnLogStopsNoWrites(t *testing.T) {
 	waitFor(t, "b to be asked", func() bool { return h.count("log") > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if _, err := w.sites["a"].Block(ctx, moduleVersion("blocked.example/meanwhile", ""), "a test", "test"); err != nil {
+	if _, err := w.sites["a"].Block(ctx, events.VersionPatternOf(moduleVersion("blocked.example/meanwhile", "")), "a test", "test"); err != nil {
 		t.Errorf("a write while b keeps the site waiting: %v", err)
 	}
 	w.reported("a", "site b says to hold more of this site's log", "does not show an entry that this site signed")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"registry-node/events"
 	"registry-node/node"
 )
 
@@ -32,7 +33,7 @@ func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
 					if _, err := w.publishPatiently("a", mv("corp.example/x", v), goMod("corp.example/x")); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := w.sites["b"].Block(t.Context(), mv("example.org/x", v), "bad", "ann"); err != nil {
+					if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(mv("example.org/x", v)), "bad", "ann"); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -42,7 +43,7 @@ func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
 				harm(t, w.path(at))
 				w.open(at)
 				w.until(at, "taking writes", func(r node.Replication) bool { return self(r).Writable })
-				b, err := w.sites[at].Block(t.Context(), mv("example.org/y", "v1.0.0"), "bad", "ann")
+				b, err := w.sites[at].Block(t.Context(), events.VersionPatternOf(mv("example.org/y", "v1.0.0")), "bad", "ann")
 				if err != nil || b.At.Seq != end+1 || b.At.Epoch != 1 {
 					t.Errorf("the next entry is %v, after %d: %v", b.At, end, err)
 				}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"registry-node/events"
 	"registry-node/node"
 )
 
@@ -139,7 +140,7 @@ func TestRemovedSite(t *testing.T) {
 	w.join("b", "a", false)
 	w.join("c", "a", false)
 	x := mv("example.org/x", "v1.0.0")
-	if _, err := w.sites["b"].Block(t.Context(), x, "bad", "ann"); err != nil {
+	if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(x), "bad", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()
@@ -152,7 +153,7 @@ func TestRemovedSite(t *testing.T) {
 	w.until("c", "without b", func(r node.Replication) bool { return len(r.Sites) == 2 })
 	b := w.sites["b"]
 	w.until("b", "taking no writes", func(r node.Replication) bool { return !self(r).Writable && says(self(r), "no member") })
-	if _, err := b.Block(t.Context(), mv(x.Path, "v1.1.0"), "bad", "ann"); err == nil {
+	if _, err := b.Block(t.Context(), events.VersionPatternOf(mv(x.Path, "v1.1.0")), "bad", "ann"); err == nil {
 		t.Error("a removed site takes writes")
 	}
 	if blocks := w.sites["c"].Blocks(); len(blocks) != 1 {
@@ -165,7 +166,7 @@ func TestRemovedSite(t *testing.T) {
 	w.close("b")
 	w.equal()
 	// One that leaves by itself keeps all that it wrote.
-	if _, err := w.sites["c"].Block(t.Context(), mv(x.Path, "v1.2.0"), "bad", "ann"); err != nil {
+	if _, err := w.sites["c"].Block(t.Context(), events.VersionPatternOf(mv(x.Path, "v1.2.0")), "bad", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.sites["c"].Leave(t.Context(), "ann"); err != nil {

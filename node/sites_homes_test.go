@@ -65,14 +65,14 @@ func TestDecisionsAreMadeAtHome(t *testing.T) {
 	if _, err := b.RestoreRepo(t.Context(), name("team"), "ann"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Block(t.Context(), v, "bad", "ann"); err != nil {
+	if _, err := b.Block(t.Context(), events.VersionPatternOf(v), "bad", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()
 	if _, err := w.zip("a", "team", v); !errors.Is(err, node.ErrForbidden) {
 		t.Errorf("blocked at b, read at a: %v", err)
 	}
-	if err := b.Unblock(t.Context(), v, "ann"); err != nil {
+	if err := b.Unblock(t.Context(), events.VersionPatternOf(v), "ann"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.zip("b", "team", v); err != nil {

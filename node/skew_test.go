@@ -22,7 +22,7 @@ func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
 			w.reachable("b")
 			w.same()
 			if !first {
-				if _, err := w.sites["b"].Block(t.Context(), moduleVersion("blocked.example/first", ""), "a test", "test"); err != nil {
+				if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(moduleVersion("blocked.example/first", "")), "a test", "test"); err != nil {
 					t.Fatal(err)
 				}
 				w.same()

@@ -244,6 +244,28 @@ func TestBlockLife(t *testing.T) {
 	}
 }
 
+// TestBlockShort holds the short forms, with patterns.
+func TestBlockShort(t *testing.T) {
+	fresh(t)
+	ok(t, "block", "evil.example/**", "--reason", "all below")
+	ok(t, "block", "--reason", "a series", "evil.example/a@v1.2.*")
+	out := ok(t, "block", "list")
+	for _, want := range []string{"evil.example/** ", "evil.example/a@v1.2.*", "a series", "main"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("block list lacks %q:\n%s", want, out)
+		}
+	}
+	refused(t, exitNo, []string{"unblock", "evil.example/a"}, "evil.example/a is not blocked")
+	if out := ok(t, "unblock", "evil.example/a@v1.2.*"); out != "no longer blocked: evil.example/a@v1.2.*\n" {
+		t.Errorf("unblock prints %q", out)
+	}
+	ok(t, "unblock", "evil.example/**")
+	refused(t, exitUsage, []string{"block", "evil.example"}, "--reason is missing")
+	refused(t, exitUsage, []string{"block", "lst"}, "did you mean list")
+	refused(t, exitUsage, []string{"block", "evil.example", "b.example", "--reason", "x"}, "there is no command")
+	refused(t, exitUsage, []string{"unblock"}, "MODULE[@VERSION] is missing")
+}
+
 func TestRepoBlobs(t *testing.T) {
 	fresh(t)
 	ok(t, "repo", "set", "local", "--blobs", "oslo:big.example/**=never", "--blobs", "lazy")

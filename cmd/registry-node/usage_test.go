@@ -125,6 +125,8 @@ func TestStableInterface(t *testing.T) {
 		"block add":    "--reason --json --server --token --data",
 		"block remove": "--server",
 		"block list":   "--json --server",
+		"block":        "--reason --json --server --token --data",
+		"unblock":      "--server --token --data",
 		"epoch new":    "--yes --json --server",
 		"diff":         "--json --server --token --data",
 		"publish":      "--version --repo --sites --timeout --server --token --data --json",
