@@ -73,7 +73,12 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
 		return rem
 	}
-	rem.client = upstream.New(list, upstream.Options{Via: n.Via(), UserAgent: "registry-node/" + n.opts.Version})
+	opts, err := n.clientOptions(r.Settings)
+	if err != nil {
+		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
+		return rem
+	}
+	rem.client = upstream.New(list, opts)
 	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
 		Database: db, Client: rem.client, State: localState{n, "sumdb " + r.ID.String()},
 		Others: func(ctx context.Context, path string) ([]byte, error) { return n.sites.sumdbElsewhere(ctx, r.ID, path) },

@@ -30,7 +30,7 @@ type Options struct {
 	ConnectTimeout time.Duration // for a TCP connection; default 5 s
 	HeaderTimeout  time.Duration // from request to response header; default 30 s, as first lookups are slow
 	StallTimeout   time.Duration // a body of which nothing arrives for so long is cut; default 30 s
-	TotalTimeout   time.Duration // for one request to one entry, body included; default 10 min
+	TotalTimeout   time.Duration // for one request to one entry, body included; default 10 min; for all but zips at most twice HeaderTimeout
 
 	// OfflineFor is for how long an entry is not asked after failures in a row;
 	// default 30 s, at most 1 h, never if negative.

@@ -156,6 +156,7 @@ func TestFaults(t *testing.T) {
 		{"slow header", stall(""), all, upstream.ErrTimeout, stalling},
 		{"stalled body", stall("PK v1.0.0\n"), all, upstream.ErrTimeout, stalling},
 		{"dripping body", drip, "liqm", upstream.ErrTimeout, fast},
+		{"dripping text", drip, "liqm", upstream.ErrTimeout, stalling},
 		{"HTML", body(html), all, upstream.ErrBadAnswer, opts},
 		{"other text", body("not found\n"), all, upstream.ErrBadAnswer, opts},
 		{"error JSON", body(`{"error":"not found"}`), all, upstream.ErrBadAnswer, opts},

@@ -44,7 +44,7 @@ func (c *Client) openSlot(ctx context.Context, rq request, target *url.URL, f fa
 	if err := c.takeSlot(f); err != nil {
 		return nil, err
 	}
-	total, cancel := context.WithTimeoutCause(ctx, c.opts.TotalTimeout, errTotal)
+	total, cancel := context.WithTimeoutCause(ctx, c.totalTime(rq), errTotal)
 	during, stop := context.WithCancelCause(total)
 	release := func() {
 		stop(nil)
@@ -64,6 +64,15 @@ func (c *Client) openSlot(ctx context.Context, rq request, target *url.URL, f fa
 		release()
 	}
 	return a, nil
+}
+
+// totalTime returns how long an answer may take as a whole. Only zips are so
+// large that they may take long without a fault.
+func (c *Client) totalTime(rq request) time.Duration {
+	if rq.exact {
+		return c.opts.TotalTimeout
+	}
+	return min(c.opts.TotalTimeout, 2*c.opts.HeaderTimeout)
 }
 
 // takeSlot waits for a slot, no longer than for a header.
