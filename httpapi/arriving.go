@@ -22,9 +22,9 @@ func (a *arriving) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// serveArriving answers with a zip that is not here in whole, recorded
-// at a time. If the rest never
-// comes, it returns the error, and the answer is cut: see Server.failed.
+// serveArriving answers with a zip that is not here in whole, recorded at a time,
+// if that is known. If the rest never comes, it returns the error, and the answer
+// is cut: see Server.failed.
 func serveArriving(w *writer, r *http.Request, at time.Time, zip io.ReadSeeker) error {
 	if strings.Contains(r.Header.Get("Range"), ",") {
 		// For several ranges http.ServeContent reads in a goroutine that may
@@ -36,6 +36,19 @@ func serveArriving(w *writer, r *http.Request, at time.Time, zip io.ReadSeeker) 
 	}
 	a := &arriving{ReadSeeker: zip}
 	http.ServeContent(w, r, "", at, a)
+	return a.err
+}
+
+// serveUnmeasured is serveArriving for a zip whose length nobody knows yet: it
+// goes out in chunks, and an answer that is cut lacks the last one. To send all
+// to who asks for a range is allowed.
+func serveUnmeasured(w *writer, r *http.Request, zip io.ReadSeeker) error {
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	a := &arriving{ReadSeeker: zip}
+	w.ReadFrom(a) // fails by itself only if the client is gone
 	return a.err
 }
 
@@ -61,6 +74,9 @@ func (w *writer) readArriving(src io.Reader) (n int64, err error) {
 			sent, err := w.ResponseWriter.Write(buf[:got])
 			n += int64(sent)
 			moved += sent
+			if err == nil {
+				err = conn.Flush() // more may be long in coming
+			}
 			if err != nil {
 				return n, err
 			}

@@ -154,12 +154,30 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 	h := w.Header()
 	h["Content-Type"] = typeZip
 	h["Cache-Control"] = cacheForever
-	h["Etag"] = []string{`"` + z.Digest.Hex() + `"`}
+	if !z.Digest.IsZero() {
+		h["Etag"] = []string{`"` + z.Digest.Hex() + `"`}
+	}
 	if z.Stream != nil {
-		return serveArriving(w, r, z.Time, z.Stream)
+		return s.arriving(w, r, z)
 	}
 	http.ServeContent(w, r, "", z.Time, z.File.File)
 	return nil
+}
+
+// arriving answers with a module zip that comes from elsewhere.
+func (s *Server) arriving(w *writer, r *http.Request, z node.Zip) error {
+	if z.Stream.Size() >= 0 {
+		return serveArriving(w, r, z.Time, z.Stream)
+	}
+	if r.ProtoAtLeast(1, 1) {
+		return serveUnmeasured(w, r, z.Stream)
+	}
+	// In HTTP/1.0, an answer without a length ends with its connection, whether
+	// that is cut or not.
+	if err := z.Stream.Whole(); err != nil {
+		return err
+	}
+	return serveArriving(w, r, z.Time, z.Stream)
 }
 
 // sumdb answers for a checksum database.

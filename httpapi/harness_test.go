@@ -175,6 +175,9 @@ type registry struct {
 	base   string // of the loopback listener
 	admin  *http.Client
 	logs   *lockedBuffer
+	// sumsFault is the status of the checksum database, if it has one and that
+	// is not to work.
+	sumsFault atomic.Int32
 }
 
 func repoName(t testing.TB, s string) events.RepoName {

@@ -370,7 +370,7 @@ func TestInternalErrorShowsNothing(t *testing.T) {
 }
 
 // waitFor waits until ok returns nil.
-func waitFor(t *testing.T, ok func() error) {
+func waitFor(t testing.TB, ok func() error) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -25,9 +25,16 @@ func newDatabase(t *testing.T, g *registry) (key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := httptest.NewServer(sumdb.NewServer(sumdb.NewTestServer(signer, func(path, version string) ([]byte, error) {
+	sums := sumdb.NewServer(sumdb.NewTestServer(signer, func(path, version string) ([]byte, error) {
 		return g.proxy.sums(t, module.Version{Path: path, Version: version})
-	})))
+	}))
+	db := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := g.sumsFault.Load(); status != 0 {
+			http.Error(w, "says so", int(status))
+			return
+		}
+		sums.ServeHTTP(w, r)
+	}))
 	t.Cleanup(db.Close)
 	a := g.do("POST", "/api/v1/repos", strings.NewReader(
 		`{"name":"checked","kind":"remote","settings":{"upstream":"`+g.proxy.url+`","sumdb":"`+key+` `+db.URL+`"}}`))

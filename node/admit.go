@@ -34,6 +34,10 @@ type admission struct {
 	sumdb    string        // its name
 	upstream string        // where a fill came from
 	wantH1   events.H1     // of the zip, if the publisher said
+	recorded events.H1     // of the zip, if a fill repeats what is recorded
+	// verified, if not nil, is told when all checks have passed, and whether the
+	// checksum database vouches for the content. Nothing is stored then.
+	verified func(vouched bool)
 
 	published bool
 	at        time.Time // of a published version: the commit's time, or zero for now
@@ -64,6 +68,9 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 	content, err := n.verify(ctx, &a)
 	if err != nil {
 		return admitted{}, err
+	}
+	if a.verified != nil {
+		a.verified(a.sums != (upstream.Sums{}))
 	}
 	if got, done, err := n.already(&a, content); done {
 		return got, err
@@ -138,6 +145,9 @@ func (n *Node) verify(ctx context.Context, a *admission) (events.Content, error)
 		if a.zip != nil && c.ZipH1 != a.sums.Zip {
 			return c, fail(ErrUpstream, "%s: SECURITY ERROR: the upstream's zip is %v, the checksum database says %v", what, c.ZipH1, a.sums.Zip)
 		}
+	}
+	if !a.recorded.IsZero() && c.ZipH1 != a.recorded {
+		return c, fail(ErrUpstream, "%s: the upstream's zip is now %v, and %v was recorded from it; what was recorded stays", what, c.ZipH1, a.recorded)
 	}
 	if !a.wantH1.IsZero() && c.ZipH1 != a.wantH1 {
 		return c, fail(ErrUnprocessable, "%s: the zip is %v, not %v as the request says", what, c.ZipH1, a.wantH1)

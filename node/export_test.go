@@ -36,3 +36,6 @@ func (n *Node) StopFollowing() (release func()) {
 	n.sites.folding.Lock()
 	return n.sites.folding.Unlock
 }
+
+// Ended waits until what came of the arrival is known.
+func (s *Stream) Ended() { <-s.arrival.ended }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 type fetches struct {
 	asks   *flights[askKey, seen]
 	mods   *flights[fillKey, *events.HeldContent]
-	zips   *flights[fillKey, *events.HeldContent]
+	zips   *arrivals[fillKey]
 	asked  *table[askKey, seen]
 	absent *table[fillKey, absence]
 }
@@ -40,41 +41,33 @@ const (
 	absentSlots = 1 << 13
 )
 
-func newFetches(l *life) *fetches {
+func newFetches(l *life, logger *slog.Logger) *fetches {
 	return &fetches{
 		asks:   newFlights[askKey, seen](l.ctx, &l.wg),
 		mods:   newFlights[fillKey, *events.HeldContent](l.ctx, &l.wg),
-		zips:   newFlights[fillKey, *events.HeldContent](l.ctx, &l.wg),
+		zips:   newArrivals[fillKey](l, logger),
 		asked:  newTable[askKey, seen](askedSlots),
 		absent: newTable[fillKey, absence](absentSlots),
 	}
 }
 
-// fill fetches a part of a version, and returns what is held then.
-func (r *Repository) fill(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
-	if want == zipPart {
-		return r.fetchZip(ctx, mv)
-	}
-	return r.fetchMod(ctx, mv)
-}
-
 // unlessAbsent fetches, unless the upstream said a moment ago that there is no
 // such version, and remembers if it says so now. It runs within a flight, so
 // that who comes too late for one finds what that one learnt.
-func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) (*events.HeldContent, error)) (*events.HeldContent, error) {
+func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) error {
 	k := fillKey{r.repo.ID, mv}
 	if a, ok := r.node.fetches.absent.get(k); ok && time.Since(a.at) < freshFor {
-		return nil, a.err
+		return a.err
 	}
 	rem, err := r.remote()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c, err := fetch(rem)
+	err = fetch(rem)
 	if errors.Is(err, ErrNotFound) {
 		r.node.fetches.absent.put(k, absence{time.Now(), err})
 	}
-	return c, err
+	return err
 }
 
 // held returns what is held of mv now, nil if nothing is.
@@ -96,13 +89,15 @@ func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.H
 		if err != nil || c != nil && c.HasMod() {
 			return c, err
 		}
-		return r.unlessAbsent(mv, func(rem *remote) (*events.HeldContent, error) {
+		err = r.unlessAbsent(mv, func(rem *remote) error {
 			f, err := rem.fetchMod(ctx, mv)
 			if err != nil {
-				return nil, r.fetchFailed(err, mv)
+				return r.fetchFailed(err, mv)
 			}
-			return r.record(ctx, rem, f)
+			c, err = r.record(ctx, rem, f)
+			return err
 		})
+		return c, err
 	})
 }
 
@@ -132,65 +127,6 @@ func (rem *remote) fetchMod(ctx context.Context, mv module.Version) (admission, 
 		}
 	}
 	return admission{mv: mv, info: info.Raw, mod: mod, sums: sums}, nil
-}
-
-// fetchZip fetches the zip of mv, verifies and records it, and its go.mod
-// before, if that is missing. Concurrent calls are one.
-func (r *Repository) fetchZip(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
-	return r.node.fetches.zips.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
-		c, err := r.held(ctx, mv)
-		if err != nil {
-			return c, err
-		}
-		if c != nil {
-			if ok, err := r.holdsZip(mv, c); ok || err != nil {
-				return c, err
-			}
-		}
-		return r.unlessAbsent(mv, func(rem *remote) (*events.HeldContent, error) {
-			return r.fillZip(ctx, rem, mv)
-		})
-	})
-}
-
-// fillZip is fetchZip for one that is neither held nor under way.
-func (r *Repository) fillZip(ctx context.Context, rem *remote, mv module.Version) (*events.HeldContent, error) {
-	if err := r.node.space.check(); err != nil {
-		return nil, err
-	}
-	stage, err := r.node.blobs.store.Stage(ctx, maxZip)
-	if err != nil {
-		return nil, storeFailed(err, "fetch "+mv.String())
-	}
-	defer stage.Discard()
-	c, sums, err := r.fetchAround(ctx, rem, mv, stage)
-	if err != nil {
-		return nil, r.fetchFailed(err, mv)
-	}
-	return r.record(ctx, rem, admission{mv: mv, modH1: c.ModH1, zip: stage, sums: sums})
-}
-
-// fetchAround writes the zip to stage and sees to it meanwhile that the go.mod
-// is held, which says whether the version is there.
-func (r *Repository) fetchAround(ctx context.Context, rem *remote, mv module.Version, stage *blob.Stage) (*events.HeldContent, upstream.Sums, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	arrived := make(chan error, 1)
-	go func() {
-		_, err := rem.client.Zip(ctx, mv, stage)
-		arrived <- err
-	}()
-	c, err := r.fetchMod(ctx, mv)
-	if err != nil {
-		cancel()
-		<-arrived
-		return nil, upstream.Sums{}, err
-	}
-	if err := <-arrived; err != nil {
-		return nil, upstream.Sums{}, err
-	}
-	sums, err := rem.sums(ctx, mv)
-	return c, sums, err
 }
 
 // record admits what was fetched and returns what is held then.

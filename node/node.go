@@ -139,7 +139,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 		return nil, err
 	}
 	n.reads = newReads()
-	n.fetches = newFetches(n.life)
+	n.fetches = newFetches(n.life, n.logger)
 	n.commits = &committer{
 		id: id, key: key, log: n.log, index: n.index.Load, space: n.space, logger: n.logger,
 		directory: n.directory, refresh: n.refreshDirectory, in: make(chan *proposal),

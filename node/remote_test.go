@@ -22,8 +22,19 @@ func readZip(t testing.TB, r *node.Repository, mv module.Version) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
+	return readAll(z)
+}
+
+// readAll reads a zip and closes it. Of one that comes from elsewhere it waits,
+// too, until what came of it is known: that may be recorded a moment after.
+func readAll(z node.Zip) ([]byte, error) {
 	defer z.Close()
-	return io.ReadAll(z.File)
+	if z.Stream == nil {
+		return io.ReadAll(z.File)
+	}
+	data, err := io.ReadAll(z.Stream)
+	z.Stream.Ended()
+	return data, err
 }
 
 func TestFillIsRecordedAndServedWithoutUpstream(t *testing.T) {

@@ -49,12 +49,12 @@ type List struct {
 }
 
 // Zip is a module zip, open for reading: as a file, or, if its bytes are on
-// their way from another site, as a Stream. The caller closes it.
+// their way from another site or the upstream, as a Stream. The caller closes it.
 type Zip struct {
 	blob.File
-	Stream *Stream // nil if File is set
-	Digest events.Digest
-	Time   time.Time // when the content was first recorded
+	Stream *Stream       // nil if File is set
+	Digest events.Digest // zero if it is not known yet, see Stream
+	Time   time.Time     // when the content was first recorded; zero if Digest is
 }
 
 // Close ends the reading.
@@ -196,7 +196,7 @@ func (r *Repository) Info(ctx context.Context, path, query string) (Info, error)
 		return r.query(ctx, path, query)
 	}
 	return first(r, mv, func(s *Repository) (Info, error) {
-		c, err := s.content(ctx, mv, modPart)
+		c, err := s.content(ctx, mv)
 		if err != nil {
 			return Info{}, err
 		}
@@ -207,7 +207,7 @@ func (r *Repository) Info(ctx context.Context, path, query string) (Info, error)
 // Mod returns the go.mod of a version.
 func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
 	return checked(r, mv, func(s *Repository) ([]byte, error) {
-		c, err := s.content(ctx, mv, modPart)
+		c, err := s.content(ctx, mv)
 		if err != nil {
 			return nil, err
 		}
@@ -215,12 +215,16 @@ func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error)
 	})
 }
 
-// Zip opens the zip of a version.
+// Zip opens the zip of a version. Once it has begun to come from elsewhere, what
+// goes wrong with it is an error of its Stream.
 func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
 	return checked(r, mv, func(s *Repository) (Zip, error) {
-		c, err := s.content(ctx, mv, zipPart)
-		if err != nil {
+		c, err := s.recorded(ctx, mv, zipPart)
+		switch {
+		case err != nil:
 			return Zip{}, err
+		case c == nil:
+			return s.arrivingZip(ctx, mv)
 		}
 		return s.openZip(ctx, mv, c)
 	})
@@ -238,10 +242,20 @@ func (p part) in(c *events.HeldContent) bool {
 	return c != nil && (p == modPart && c.HasMod() || p == zipPart && c.HasZip())
 }
 
-// content returns what is held of a version in a local or remote repository,
-// with the part that is asked for. A remote repository fetches it if it is
-// missing.
-func (r *Repository) content(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
+// content returns what is recorded of a version in a local or remote repository,
+// with info and go.mod. A remote repository fetches them if they are missing.
+func (r *Repository) content(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
+	c, err := r.recorded(ctx, mv, modPart)
+	if c != nil || err != nil {
+		return c, err
+	}
+	return r.fetchMod(ctx, mv)
+}
+
+// recorded returns what is recorded of a version, here or with a site that is
+// further than this one, with the part that is asked for. It returns nil if the
+// upstream is to be asked.
+func (r *Repository) recorded(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
 	v, err := r.node.version(r.st.dir, r.repo, mv)
 	if err != nil {
 		return nil, err
@@ -250,13 +264,7 @@ func (r *Repository) content(ctx context.Context, mv module.Version, want part) 
 	if err != nil || want.in(c) {
 		return c, err
 	}
-	return r.missing(ctx, mv, want)
-}
-
-// missing finds a part of a version that is not held here: with a site that is
-// further than this one, or upstream.
-func (r *Repository) missing(ctx context.Context, mv module.Version, want part) (*events.HeldContent, error) {
-	c, err := r.elsewhere(ctx, mv, want)
+	c, err = r.elsewhere(ctx, mv, want)
 	if c != nil || err != nil {
 		return c, err
 	}
@@ -267,7 +275,7 @@ func (r *Repository) missing(ctx context.Context, mv module.Version, want part) 
 		}
 		return nil, errAbsent
 	}
-	return r.fill(ctx, mv, want)
+	return nil, nil
 }
 
 // mayLack reports whether a version of a module may be in this local repository
@@ -339,11 +347,8 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 	if r.repo.Kind == events.Local || r.HeldOnly {
 		return Zip{}, lost(cause)
 	}
-	healed, err := r.fetchZip(ctx, mv)
-	if err == nil {
-		z, ok, err = r.zipHere(ctx, mv, healed)
-	}
-	if err != nil || !ok {
+	z, err = r.arrivingZip(ctx, mv)
+	if err != nil {
 		return Zip{}, lost(errors.Join(err, cause))
 	}
 	return z, nil

@@ -53,7 +53,7 @@ type sites struct {
 	shunned   map[shunKey]bool                       // guarded by mu
 	inquiries map[events.Site]bool                   // guarded by mu; whose claims are looked into
 
-	coming  *arrivals
+	coming  *arrivals[claimedKey]
 	adopted map[adoptKey]events.Mark // of adoptLoop: how far it has looked
 }
 
@@ -109,7 +109,7 @@ func newSites(n *Node) *sites {
 		heard: map[events.Site]*heard{}, heads: map[events.Site]replication.SignedHead{},
 		synced: map[events.Site]replication.LogState{}, followers: map[events.Site]*follower{},
 		overreach: map[events.EventID]events.Event{}, doubts: map[events.Site]map[events.Site]doubt{},
-		shunned: map[shunKey]bool{}, inquiries: map[events.Site]bool{}, claims: map[events.Site]events.Position{}, coming: &arrivals{all: map[arrivalKey]*arrival{}}, adopted: map[adoptKey]events.Mark{},
+		shunned: map[shunKey]bool{}, inquiries: map[events.Site]bool{}, claims: map[events.Site]events.Position{}, coming: newArrivals[claimedKey](n.life, n.logger), adopted: map[adoptKey]events.Mark{},
 	}
 	s.troubles = troubles{changed: s.changes.notify, all: map[string]trouble{}}
 	s.wants = newWants(s)

@@ -175,11 +175,7 @@ func (w *world) zip(at, repo string, mv module.Version) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer z.Close()
-	if z.Stream != nil {
-		return io.ReadAll(z.Stream)
-	}
-	return io.ReadAll(z.File)
+	return readAll(z)
 }
 
 // zipReader returns a reader of the module zip of a tree.

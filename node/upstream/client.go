@@ -85,6 +85,7 @@ type Client struct {
 	configured map[string]bool // the origins of the entries
 	breakers   *breakers
 	slots      chan struct{} // one for each request under way
+	zips       chan struct{} // one for each zip under way, fewer than slots
 	maxZip     int64         // less than modzip.MaxZipFile only in tests
 }
 
@@ -98,6 +99,7 @@ func New(list List, opts Options) *Client {
 		configured: make(map[string]bool),
 		breakers:   newBreakers(opts.OfflineFor),
 		slots:      make(chan struct{}, opts.MaxRequests),
+		zips:       make(chan struct{}, max(1, opts.MaxRequests*3/4)),
 		maxZip:     modzip.MaxZipFile,
 	}
 	for _, e := range list.entries {

@@ -141,7 +141,7 @@ func checkClient(t *testing.T, c *upstream.Client) {
 		t.Errorf("Mod = %q, %v", data, err)
 	}
 	var zip bytes.Buffer
-	if n, err := c.Zip(ctx, mv, &zip); err != nil || n != 5 || zip.String() != "PK..." {
+	if n, err := c.Zip(ctx, mv, &zip, nil); err != nil || n != 5 || zip.String() != "PK..." {
 		t.Errorf("Zip = %d, %v, %q", n, err, zip.String())
 	}
 }

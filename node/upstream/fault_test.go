@@ -190,7 +190,7 @@ func TestFaults(t *testing.T) {
 				case 'm':
 					_, err = c.Mod(ctx, mv)
 				case 'z':
-					_, err = c.Zip(ctx, mv, &written)
+					_, err = c.Zip(ctx, mv, &written, nil)
 				}
 				if test.want == nil { // whichever, but an error that is no absence
 					if err == nil || errors.Is(err, upstream.ErrNotFound) {
@@ -299,17 +299,17 @@ func TestZipGoesOnAtTheNextUpstream(t *testing.T) {
 	html := serve(t, body(html))
 
 	var got bytes.Buffer
-	n, err := newClient(t, half.URL+"|"+html.URL+"|"+whole.URL, upstream.Options{}).Zip(t.Context(), mv, &got)
+	n, err := newClient(t, half.URL+"|"+html.URL+"|"+whole.URL, upstream.Options{}).Zip(t.Context(), mv, &got, nil)
 	if err != nil || got.String() != zip || n != int64(len(zip)) {
 		t.Errorf("Zip = %d, %v; equal: %v", n, err, got.String() == zip)
 	}
 	got.Reset()
-	_, err = newClient(t, half.URL+"|"+other.URL, upstream.Options{}).Zip(t.Context(), mv, &got)
+	_, err = newClient(t, half.URL+"|"+other.URL, upstream.Options{}).Zip(t.Context(), mv, &got, nil)
 	if !errors.Is(err, upstream.ErrBadAnswer) || !strings.HasPrefix(zip, got.String()) {
 		t.Errorf("with another zip behind: %v; written is a prefix: %v", err, strings.HasPrefix(zip, got.String()))
 	}
 	got.Reset()
-	_, err = newClient(t, html.URL, upstream.Options{}).Zip(t.Context(), mv, &got)
+	_, err = newClient(t, html.URL, upstream.Options{}).Zip(t.Context(), mv, &got, nil)
 	if !errors.Is(err, upstream.ErrBadAnswer) || got.Len() > 0 {
 		t.Errorf("HTML: %v, %d bytes written; want none", err, got.Len())
 	}
@@ -323,7 +323,7 @@ func TestZipIsTooLarge(t *testing.T) {
 	} {
 		c := newClient(t, serve(t, answer).URL, upstream.Options{})
 		c.SetMaxZip(limit)
-		n, err := c.Zip(t.Context(), mv, io.Discard)
+		n, err := c.Zip(t.Context(), mv, io.Discard, nil)
 		if !errors.Is(err, upstream.ErrBadAnswer) || !strings.Contains(err.Error(), "larger than") || n > limit {
 			t.Errorf("%s: %d, %v; want %v", name, n, err, upstream.ErrBadAnswer)
 		}
@@ -331,7 +331,7 @@ func TestZipIsTooLarge(t *testing.T) {
 	whole := "PK" + strings.Repeat("x", limit-2)
 	c := newClient(t, serve(t, body(whole)).URL, upstream.Options{})
 	c.SetMaxZip(limit)
-	if n, err := c.Zip(t.Context(), mv, io.Discard); err != nil || n != limit {
+	if n, err := c.Zip(t.Context(), mv, io.Discard, nil); err != nil || n != limit {
 		t.Errorf("just as large as allowed: %d, %v", n, err)
 	}
 }
@@ -339,7 +339,7 @@ func TestZipIsTooLarge(t *testing.T) {
 func TestZipWriterFails(t *testing.T) {
 	srv := serve(t, body("PK..."))
 	full := errors.New("disk full")
-	_, err := newClient(t, srv.URL+"|"+srv.URL, upstream.Options{}).Zip(t.Context(), mv, failingWriter{full})
+	_, err := newClient(t, srv.URL+"|"+srv.URL, upstream.Options{}).Zip(t.Context(), mv, failingWriter{full}, nil)
 	if err != full {
 		t.Errorf("%v, want %v as it is", err, full)
 	}

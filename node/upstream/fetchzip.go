@@ -15,16 +15,29 @@ import (
 // the number of bytes written. What has been written is to be discarded if the
 // error is not nil; none of it has been verified in any case (see CheckZip).
 //
+// Before the first byte, begin, unless it is nil, is told how many there will
+// be, -1 if the upstream does not say; if Zip succeeds, then there were so many.
+//
 // If an entry fails after bytes of it were written and the list lets the next
-// one be asked, then that one must have the same bytes so far, and Zip goes on
-// from there: w never sees a byte twice. An error of w is returned as it is.
-func (c *Client) Zip(ctx context.Context, mv module.Version, w io.Writer) (int64, error) {
+// one be asked, then that one must have the same bytes so far and the same
+// length, and Zip goes on from there: w never sees a byte twice. An error of w is
+// returned as it is.
+//
+// Zips take at most three quarters of the requests that may be under way, since
+// they take long: a go.mod never waits for one.
+func (c *Client) Zip(ctx context.Context, mv module.Version, w io.Writer, begin func(size int64)) (int64, error) {
 	rq, err := canonicalRequest("zip", mv, ".zip", c.maxZip)
 	if err != nil {
 		return 0, err
 	}
 	rq.exact = true
-	out := &zipWriter{w: w}
+	select {
+	case c.zips <- struct{}{}:
+		defer func() { <-c.zips }()
+	case <-ctx.Done():
+		return 0, &Error{Op: rq.op, Class: classOfContext(ctx.Err()), Err: ctx.Err()}
+	}
+	out := &zipWriter{w: w, begin: begin, size: -1}
 	_, err = walk(ctx, c, rq.op, func(e entry) (struct{}, error) {
 		return struct{}{}, c.zipFrom(ctx, e, rq, out)
 	})
@@ -46,6 +59,12 @@ func (c *Client) zipFrom(ctx context.Context, e entry, rq request, out *zipWrite
 		}
 		return a.bad(errors.New("the answer is no zip"))
 	}
+	switch {
+	case out.n == 0:
+		out.size = a.size
+	case out.size >= 0 && a.size >= 0 && a.size != out.size:
+		return a.bad(fmt.Errorf("its length is %d, that of the upstream before %d", a.size, out.size))
+	}
 	if err := skipSame(a, body, out); err != nil {
 		return err
 	}
@@ -56,7 +75,7 @@ func (c *Client) zipFrom(ctx context.Context, e entry, rq request, out *zipWrite
 			return a.tooLarge()
 		}
 	}
-	if err == nil && a.size >= 0 && out.n != a.size {
+	if err == nil && (a.size >= 0 && out.n != a.size || out.size >= 0 && out.n != out.size) {
 		return a.bad(errTruncated)
 	}
 	return err
@@ -81,12 +100,17 @@ func skipSame(a *answer, body io.Reader, out *zipWriter) error {
 // can go on where one failed. The hash guards against mixing two zips by
 // accident; what arrives is verified as a whole anyway.
 type zipWriter struct {
-	w   io.Writer
-	n   int64
-	sum maphash.Hash
+	w     io.Writer
+	begin func(size int64) // may be nil
+	size  int64            // that begin was, or is to be told
+	n     int64
+	sum   maphash.Hash
 }
 
 func (z *zipWriter) Write(p []byte) (int, error) {
+	if z.n == 0 && z.begin != nil {
+		z.begin(z.size)
+	}
 	n, err := z.w.Write(p)
 	z.n += int64(n)
 	z.sum.Write(p[:n])
