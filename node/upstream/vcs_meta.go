@@ -1,0 +1,229 @@
+package upstream
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of what is kept of go-import pages.
+const (
+	maxPage     = 1 << 20 // bytes of a page
+	pageAge     = 3 * time.Minute
+	maxPages    = 4096
+	maxPageTags = 1000 // of one page
+)
+
+// pages knows what go-import tags a path's page has, for a while.
+type pages struct {
+	read    func(context.Context, string) ([]goImport, error)
+	flights *flights[[]goImport]
+
+	mu   sync.Mutex
+	kept map[string]page // by module path; guarded by mu
+}
+
+type page struct {
+	tags []goImport
+	read time.Time
+}
+
+func newPages(ctx context.Context, read func(context.Context, string) ([]goImport, error)) *pages {
+	return &pages{read: read, flights: newFlights[[]goImport](ctx), kept: make(map[string]page)}
+}
+
+func (p *pages) wait() { p.flights.wait() }
+
+// of returns the tags of path's page; mod tags come first.
+func (p *pages) of(ctx context.Context, op, path string) ([]goImport, error) {
+	p.mu.Lock()
+	have, ok := p.kept[path]
+	p.mu.Unlock()
+	if ok && time.Since(have.read) < pageAge {
+		return have.tags, nil
+	}
+	return joined(ctx, p.flights, op, path, func(ctx context.Context) ([]goImport, error) {
+		tags, err := p.read(ctx, path)
+		if err == nil {
+			p.keep(path, tags)
+		}
+		return tags, err
+	})
+}
+
+func (p *pages) keep(path string, tags []goImport) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.kept) >= maxPages {
+		clear(p.kept) // all of it is soon read again
+	}
+	p.kept[path] = page{tags, time.Now()}
+}
+
+// joined is f.do for callers outside of the checksum database: an end of ctx is
+// an *Error for op.
+func joined[V any](ctx context.Context, f *flights[V], op, key string, run func(context.Context) (V, error)) (V, error) {
+	value, err := f.do(ctx, key, run)
+	switch {
+	case err == nil:
+		return value, nil
+	case ctx.Err() != nil:
+		return value, &Error{Op: op, Class: classOfContext(ctx.Err()), Err: ctx.Err()}
+	case errors.Is(err, errClosed):
+		return value, &Error{Op: op, Class: ErrUnavailable, Err: err}
+	}
+	return value, err
+}
+
+// readPage asks for path's page. Its status does not matter if it has a tag. A
+// page without tags is ErrNotFound, unless the host failed or refuses.
+func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
+	resp, err := v.getPage(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	at := safeURL(resp.Request.URL)
+	tags, err := parsePage(io.LimitReader(resp.Body, maxPage))
+	switch {
+	case len(tags) > 0:
+		return tags, nil
+	case resp.StatusCode != http.StatusOK:
+		return nil, &Error{Op: opPage, URL: at, Status: resp.StatusCode, Class: classOfStatus(resp.StatusCode)}
+	case err != nil && !isSyntax(err):
+		return nil, bodyError(ctx, opPage, resp.Request.URL, err)
+	}
+	return nil, &Error{Op: opPage, URL: at, Class: ErrNotFound, Err: fmt.Errorf("the page for %s has no go-import tag", path)}
+}
+
+// opPage is the operation of errors of requests for go-import pages.
+const opPage = "go-import"
+
+func isSyntax(err error) bool {
+	var syntax *xml.SyntaxError
+	return errors.As(err, &syntax) || errors.Is(err, errCharset)
+}
+
+// getPage asks for path's page over https, and if that can't connect and the
+// host may be asked so, over plain http.
+func (v *VCS) getPage(ctx context.Context, path string) (*http.Response, error) {
+	host, rest, _ := strings.Cut(path, "/")
+	u := &url.URL{Scheme: "https", Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
+	anywhere := func(*url.URL) error { return nil }
+	resp, err := v.reach.get(ctx, opPage, u, anywhere)
+	if err == nil || ctx.Err() != nil || !v.reach.plainHTTP(u) {
+		return resp, err
+	}
+	plain := *u
+	plain.Scheme = "http"
+	return v.reach.get(ctx, opPage, &plain, anywhere)
+}
+
+var errCharset = errors.New("the page is neither UTF-8 nor ASCII")
+
+// parsePage returns the go-import tags in the head of a page, mod tags first and
+// without the others that they supersede, as the go command does
+// (cmd/go/internal/vcs, parseMetaGoImports). The error says why it ended before
+// the end of the head.
+func parsePage(r io.Reader) ([]goImport, error) {
+	d := xml.NewDecoder(r)
+	d.CharsetReader = func(charset string, input io.Reader) (io.Reader, error) {
+		switch strings.ToLower(charset) {
+		case "utf-8", "ascii":
+			return input, nil
+		}
+		return nil, errCharset
+	}
+	d.Strict = false
+	tags, err := headTags(d)
+	var first, rest []goImport
+	for _, t := range tags {
+		if t.vcs == "mod" {
+			first = append(first, t)
+		}
+	}
+	for _, t := range tags {
+		if t.vcs != "mod" && !slices.ContainsFunc(first, func(m goImport) bool { return m.prefix == t.prefix }) {
+			rest = append(rest, t)
+		}
+	}
+	return append(first, rest...), err
+}
+
+func headTags(d *xml.Decoder) ([]goImport, error) {
+	var tags []goImport
+	for len(tags) < maxPageTags {
+		token, err := d.RawToken()
+		if err == io.EOF {
+			return tags, nil
+		}
+		if err != nil {
+			return tags, err
+		}
+		switch e := token.(type) {
+		case xml.EndElement:
+			if strings.EqualFold(e.Name.Local, "head") {
+				return tags, nil
+			}
+		case xml.StartElement:
+			if strings.EqualFold(e.Name.Local, "body") {
+				return tags, nil
+			}
+			if strings.EqualFold(e.Name.Local, "meta") && attribute(e, "name") == "go-import" {
+				if t, ok := parseTag(attribute(e, "content")); ok {
+					tags = append(tags, t)
+				}
+			}
+		}
+	}
+	return tags, nil
+}
+
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if strings.EqualFold(a.Name.Local, name) {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// parseTag parses the content of a tag: prefix, VCS, URL, and since Go 1.25 a
+// subdirectory.
+func parseTag(content string) (goImport, bool) {
+	f := strings.Fields(content)
+	if len(f) != 3 && len(f) != 4 {
+		return goImport{}, false
+	}
+	t := goImport{prefix: f[0], vcs: f[1], target: f[2]}
+	if len(f) == 4 {
+		t.subdir = f[3]
+	}
+	return t, true
+}
+
+// matching returns the one tag that is for path. Two are an error, but a mod tag
+// beats others.
+func matching(tags []goImport, path string) (goImport, error) {
+	var found []goImport
+	for _, t := range tags {
+		if hasPathPrefix(path, t.prefix) {
+			found = append(found, t)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return goImport{}, fmt.Errorf("none of the go-import tags is for %s", path)
+	case len(found) > 1 && (found[0].vcs != "mod" || found[1].vcs == "mod"):
+		return goImport{}, fmt.Errorf("more than one go-import tag is for %s", path)
+	}
+	return found[0], nil
+}
