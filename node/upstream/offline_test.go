@@ -112,7 +112,7 @@ func TestStallingBodiesAreFailures(t *testing.T) {
 	srv := serve(t, stall("PK v1.0.0\n"))
 	c := newClient(t, srv.URL, upstream.Options{StallTimeout: 10 * time.Millisecond})
 	for i := range 6 {
-		_, err := c.Zip(t.Context(), mv, new(bytes.Buffer))
+		_, err := c.Zip(t.Context(), mv, new(bytes.Buffer), nil)
 		if want := []error{upstream.ErrTimeout, upstream.ErrUnavailable}[i/5]; !errors.Is(err, want) {
 			t.Errorf("zip %d: %v, want %v", i+1, err, want)
 		}
@@ -165,7 +165,7 @@ func TestWaitForASlotIsBounded(t *testing.T) {
 	done := make(chan error)
 	pipe, w := io.Pipe()
 	go func() {
-		_, err := c.Zip(t.Context(), mv, w)
+		_, err := c.Zip(t.Context(), mv, w, nil)
 		done <- err
 	}()
 	<-entered

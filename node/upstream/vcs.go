@@ -225,15 +225,18 @@ func (v *VCS) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
 // bytes written. What has been written is to be discarded if the error is not
 // nil; none of it has been verified in any case (see CheckZip). An error of w is
 // returned as it is.
-func (v *VCS) Zip(ctx context.Context, mv module.Version, w io.Writer) (int64, error) {
+//
+// Before the first byte, begin, unless it is nil, is told how many there will be,
+// -1 if that is not known.
+func (v *VCS) Zip(ctx context.Context, mv module.Version, w io.Writer, begin func(size int64)) (int64, error) {
 	s, err := v.canonical(ctx, "zip", mv)
 	if err != nil {
 		return 0, err
 	}
 	if s.mod != nil {
-		return asked(s, func(c *Client) (int64, error) { return c.Zip(ctx, mv, w) })
+		return asked(s, func(c *Client) (int64, error) { return c.Zip(ctx, mv, w, begin) })
 	}
-	return v.goZip(ctx, s, mv.Version, w)
+	return v.goZip(ctx, s, mv.Version, w, begin)
 }
 
 // canonical resolves the path of mv, which must be a canonical version.

@@ -86,7 +86,7 @@ func infoOf(path string, a answered) (Info, error) {
 // goMod asks the go command for the go.mod of a version.
 func (v *VCS) goMod(ctx context.Context, s source, version string) (body []byte, err error) {
 	err = v.goVersion(ctx, s, version, func(b *book, a answered) error {
-		f, err := b.open(a.GoMod, modzip.MaxGoMod)
+		f, _, err := b.open(a.GoMod, modzip.MaxGoMod)
 		if err != nil {
 			return s.fail(ErrUnavailable, fmt.Errorf("go.mod of %s: %w", version, err))
 		}
@@ -103,14 +103,17 @@ func (v *VCS) goMod(ctx context.Context, s source, version string) (body []byte,
 }
 
 // goZip asks the go command for the zip of a version and writes it to w.
-func (v *VCS) goZip(ctx context.Context, s source, version string, w io.Writer) (n int64, err error) {
+func (v *VCS) goZip(ctx context.Context, s source, version string, w io.Writer, begin func(size int64)) (n int64, err error) {
 	err = v.goVersion(ctx, s, version, func(b *book, a answered) error {
-		f, err := b.open(a.Zip, modzip.MaxZipFile)
+		f, size, err := b.open(a.Zip, modzip.MaxZipFile)
 		if err != nil {
 			return s.fail(ErrUnavailable, fmt.Errorf("zip of %s: %w", version, err))
 		}
 		defer os.Remove(a.Zip) // it is the caller's now
 		defer f.Close()
+		if begin != nil {
+			begin(size)
+		}
 		n, err = io.Copy(w, f)
 		return err
 	}, "mod", "download", "-json", "--")
@@ -118,20 +121,20 @@ func (v *VCS) goZip(ctx context.Context, s source, version string, w io.Writer) 
 }
 
 // open opens a file that the go command named, if it is a regular one below the
-// module cache and not larger than max.
-func (b *book) open(file string, max int64) (*os.File, error) {
-	root, err := os.OpenRoot(b.path("mod"))
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
+// module cache and not larger than max, and returns its size.
+func (b *book) open(file string, max int64) (*os.File, int64, error) {
 	name, err := filepath.Rel(b.path("mod"), file)
 	if err != nil || file == "" {
-		return nil, errors.New("the go command names no file in its cache")
+		return nil, 0, errors.New("the go command names no file in its cache")
 	}
+	root, err := os.OpenRoot(b.path("mod"))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer root.Close()
 	f, err := root.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	info, err := f.Stat()
 	switch {
@@ -141,10 +144,10 @@ func (b *book) open(file string, max int64) (*os.File, error) {
 	case info.Size() > max:
 		err = fmt.Errorf("%d bytes are more than %d", info.Size(), max)
 	default:
-		return f, nil
+		return f, info.Size(), nil
 	}
 	f.Close()
-	return nil, err
+	return nil, 0, err
 }
 
 // goVersion runs a go command about a version of s, or about a query. A

@@ -134,8 +134,9 @@ func sameAsDirect(t *testing.T, w *vcsWorld, v *upstream.VCS, path, query string
 func zipH1(t *testing.T, v *upstream.VCS, mv module.Version) string {
 	t.Helper()
 	var b bytes.Buffer
-	n, err := v.Zip(soon(t), mv, &b)
-	if err != nil || n != int64(b.Len()) {
+	announced := int64(-1)
+	n, err := v.Zip(soon(t), mv, &b, func(size int64) { announced = size })
+	if err != nil || n != int64(b.Len()) || n != announced {
 		t.Errorf("zip of %s: %d of %d bytes, %v", mv, n, b.Len(), err)
 		return ""
 	}
