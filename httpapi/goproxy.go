@@ -65,10 +65,11 @@ func (s *Server) repository(w *writer, name string) (*node.Repository, error) {
 	if err != nil {
 		return nil, &node.Error{Kind: node.ErrNotFound, Text: err.Error(), Err: err}
 	}
-	if info, err := s.node.Repo(n); err == nil {
-		w.repo = repoKindOf(info.Kind)
+	repo, err := s.node.Repository(n)
+	if err == nil {
+		w.repo = repoKindOf(repo.Kind())
 	}
-	return s.node.Repository(n)
+	return repo, err
 }
 
 func (s *Server) answer(w *writer, r *http.Request, repo *node.Repository, ask Ask) error {

@@ -21,6 +21,7 @@ import (
 //	site.json    which site of which registry this is
 //	lock         held by the one process that uses the directory
 //	keys/        site.key signs the log; recovery.key may force a new home
+//	secrets/     credentials for upstreams, which are in no log
 //	stream/      copy one of the log (JetStream)
 //	index/       copy two of the log, and all that is derived from the logs
 //	blobs/       zips and large go.mod files under their SHA-256

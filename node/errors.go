@@ -68,6 +68,8 @@ func upstreamFailed(err error, what string) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, errSecret):
+		return because(err, ErrUnavailable, "%s: %v", what, err)
 	case errors.Is(err, upstream.ErrNotFound):
 		return because(err, ErrNotFound, "%s: %v", what, err)
 	case errors.Is(err, upstream.ErrTimeout), errors.Is(err, context.DeadlineExceeded):

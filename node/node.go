@@ -59,6 +59,8 @@ type Node struct {
 	blobs *blobs
 	space *space
 
+	secrets *Secrets // of upstreams; in no log
+
 	commits   *committer
 	reads     *reads
 	fetches   *fetches
@@ -111,7 +113,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{dir: dir, id: id, key: key, opts: opts, logger: opts.Logger, life: &life{lock: lock}, space: newSpace(dir)}
+	n := &Node{dir: dir, id: id, key: key, opts: opts, logger: opts.Logger, life: &life{lock: lock}, space: newSpace(dir), secrets: newSecrets(dir)}
 	n.life.ctx, n.life.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {

@@ -23,5 +23,6 @@ func (n *Node) clientOptions(s events.RepoSettings) (upstream.Options, error) {
 		OfflineFor:    s.OfflineFor.Or(events.DefaultOfflineFor),
 		Proxy:         proxy,
 		Inside:        upstream.Inside(s.AllowInside),
+		Credential:    n.secrets.credential(s.Secrets),
 	}, nil
 }

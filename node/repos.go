@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func (n *Node) Repos() []RepoInfo {
 	st := n.state.Load()
 	infos := []RepoInfo{}
 	for _, r := range st.dir.Repos() {
-		infos = append(infos, st.info(r))
+		infos = append(infos, n.repoInfo(st, r))
 	}
 	return infos
 }
@@ -39,16 +40,18 @@ func (n *Node) Repo(name events.RepoName) (RepoInfo, error) {
 	if r == nil || r.Deleted {
 		return RepoInfo{}, fail(ErrNotFound, "there is no repository called %q", name)
 	}
-	return st.info(r), nil
+	return n.repoInfo(st, r), nil
 }
 
-func (st *state) info(r *events.Repo) RepoInfo {
+func (n *Node) repoInfo(st *state, r *events.Repo) RepoInfo {
 	i := RepoInfo{
 		Name: r.Name, Kind: r.Kind, ID: r.ID, Home: r.Home(), Created: r.Created, Changed: r.Changed,
 		Deleted: r.Deleted, RepoSettings: r.Settings,
 	}
 	if rem := st.remotes[r.ID]; rem != nil && rem.broken != nil {
 		i.Problem = rem.broken.Error()
+	} else if err := n.secrets.problem(r.Settings.Secrets); err != nil {
+		i.Problem = fmt.Sprintf("repository %s can't ask its upstream: %v", r.Name, err)
 	}
 	return i
 }

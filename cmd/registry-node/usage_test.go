@@ -127,6 +127,8 @@ func TestStableInterface(t *testing.T) {
 		"block list":   "--json --server",
 		"block":        "--reason --json --server --token --data",
 		"unblock":      "--server --token --data",
+		"secret set":   "--data",
+		"secret list":  "--json --data",
 		"epoch new":    "--yes --json --server",
 		"diff":         "--json --server --token --data",
 		"publish":      "--version --repo --sites --timeout --server --token --data --json",

@@ -43,8 +43,9 @@ type useKey struct{}
 func (c *Client) use(e entry) (*use, error) {
 	u := &use{origin: Origin(e.url)}
 	if c.opts.Credential != nil && c.configured[u.origin] {
-		if found, ok := c.opts.Credential(originURL(e.url)); ok {
-			u.credential = found
+		var err error
+		if u.credential, err = c.opts.Credential(originURL(e.url)); err != nil {
+			return u, err
 		}
 	}
 	if u.credential.secret() == nil && e.user != nil {

@@ -44,12 +44,12 @@ type Options struct {
 	// Credential returns the credential for the origin of an entry, or of the
 	// proxy: u has scheme and host, in lower case, and the port unless the scheme
 	// implies it. It is asked for each request. The checksum database gets one
-	// only on the origin of an entry. Where it has none, that of the entry's URL
-	// is used.
+	// only on the origin of an entry. Where it returns the zero Credential, that of
+	// the entry's URL is used. Its error is that of the request, which is not made.
 	//
 	// A credential goes to its origin only, over https only, and not along with a
 	// redirect away from it; none is in an error.
-	Credential func(u *url.URL) (c Credential, ok bool)
+	Credential func(u *url.URL) (Credential, error)
 	// InsecureHosts are "host" or "host:port" to which credentials may go over
 	// plain http. Loopback always is.
 	InsecureHosts []string

@@ -157,8 +157,13 @@ func (w *wanting) roots() *tls.Config {
 }
 
 // only is Options.Credential for one origin.
-func only(rawURL string, c upstream.Credential) func(*url.URL) (upstream.Credential, bool) {
-	return func(u *url.URL) (upstream.Credential, bool) { return c, u.String() == rawURL }
+func only(rawURL string, c upstream.Credential) func(*url.URL) (upstream.Credential, error) {
+	return func(u *url.URL) (upstream.Credential, error) {
+		if u.String() != rawURL {
+			return upstream.Credential{}, nil
+		}
+		return c, nil
+	}
 }
 
 func TestCredentialsAreBoundToTheirOrigin(t *testing.T) {
@@ -229,11 +234,37 @@ func (w *wanting) all() string {
 	return strings.Join(all, ",")
 }
 
+// TestNothingIsAskedWithoutTheCredential holds that a credential that can't be
+// had makes no anonymous request, neither of the upstream nor of the proxy, and
+// that this is no absence.
+func TestNothingIsAskedWithoutTheCredential(t *testing.T) {
+	srv := newWanting(t, body("v1.0.0\n"))
+	errLost := errors.New("it is lost")
+	lost := func(*url.URL) (upstream.Credential, error) { return upstream.Credential{}, errLost }
+	for name, opts := range map[string]upstream.Options{
+		"upstream": {TLS: srv.roots(), Credential: lost},
+		"proxy": {TLS: srv.roots(), Proxy: must(upstream.ParseProxy("http://127.0.0.1:1")), Credential: func(u *url.URL) (upstream.Credential, error) {
+			if u.Port() == "1" {
+				return lost(u)
+			}
+			return upstream.Credential{}, nil
+		}},
+	} {
+		c := newClient(t, srv.URL, opts)
+		if _, err := c.List(t.Context(), mv.Path); !errors.Is(err, errLost) || !errors.Is(err, upstream.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := srv.all(); got != "" {
+			t.Errorf("%s: asked with %q", name, got)
+		}
+	}
+}
+
 func TestCredentialIsReadAtEachRequest(t *testing.T) {
 	srv := newWanting(t, body("v1.0.0\n"))
 	var now atomic.Pointer[upstream.Credential]
-	c := newClient(t, srv.URL, upstream.Options{TLS: srv.roots(), Credential: func(*url.URL) (upstream.Credential, bool) {
-		return *now.Load(), true
+	c := newClient(t, srv.URL, upstream.Options{TLS: srv.roots(), Credential: func(*url.URL) (upstream.Credential, error) {
+		return *now.Load(), nil
 	}})
 	cert1, key1 := certificate(t, "first")
 	cert2, key2 := certificate(t, "second")
@@ -354,6 +385,6 @@ func TestDatabaseGetsTheCredentialOfItsOrigin(t *testing.T) {
 		}
 		db.ServeHTTP(w, r)
 	})
-	opts.Credential = func(*url.URL) (upstream.Credential, bool) { return must(upstream.BearerCredential(canary)), true }
+	opts.Credential = func(*url.URL) (upstream.Credential, error) { return must(upstream.BearerCredential(canary)), nil }
 	checkLookup(t, openSumdb(t, db.key+" "+apart.URL, "", newClient(t, srv.URL, opts), newState(t)), mod(0))
 }

@@ -85,8 +85,11 @@ func (c *Client) proxyFor(r *http.Request) (*url.URL, error) {
 		credential = basic(u.User.Username(), password)
 	}
 	if c.opts.Credential != nil {
-		if own, ok := c.opts.Credential(originURL(&u)); ok && own.secret() != nil {
-			s := own.secret()
+		own, err := c.opts.Credential(originURL(&u))
+		if err != nil {
+			return nil, err
+		}
+		if s := own.secret(); s != nil {
 			if s.user == "" && s.password == "" {
 				return nil, fmt.Errorf("the credential for the proxy %s is not user and password, the only kind for proxies", Origin(&u))
 			}
