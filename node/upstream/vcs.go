@@ -31,7 +31,7 @@ type VCSConfig struct {
 	// Credential returns the credential for the origin of a page, a repository or
 	// a proxy; see Options.Credential. It goes over https to that origin only.
 	// VCS hosts are not shown client certificates.
-	Credential func(u *url.URL) (c Credential, ok bool)
+	Credential func(u *url.URL) (Credential, error)
 	Proxy      Proxy // default: the environment's; git can't be led through SOCKS
 	// CAFile is a PEM file of the authorities to trust instead of the system's.
 	CAFile string

@@ -38,7 +38,7 @@ type reach struct {
 	guard      *guard // knows the proxies; every other host was named by somebody outside
 	insecure   []string
 	through    Proxy
-	credential func(*url.URL) (Credential, bool)
+	credential func(*url.URL) (Credential, error)
 	reroute    func(string) string
 	tls        *tls.Config
 	web        *http.Client
@@ -105,7 +105,11 @@ func (r *reach) proxy(hr *http.Request) (*url.URL, error) {
 	r.guard.trust(found)
 	u := *found
 	if r.credential != nil {
-		if c, ok := r.credential(originURL(&u)); ok && c.secret() != nil {
+		c, err := r.credential(originURL(&u))
+		if err != nil {
+			return nil, err
+		}
+		if c.secret() != nil {
 			u.User = url.UserPassword(c.secret().user, c.secret().password)
 		}
 	}
@@ -117,10 +121,10 @@ func (r *reach) login(u *url.URL) (*secret, error) {
 	if r.credential == nil || u.Scheme != "https" {
 		return nil, nil
 	}
-	c, ok := r.credential(originURL(u))
+	c, err := r.credential(originURL(u))
 	s := c.secret()
-	if !ok || s == nil {
-		return nil, nil
+	if err != nil || s == nil {
+		return nil, err
 	}
 	if s.header == "" {
 		return nil, fmt.Errorf("%w: the credential for %s is a client certificate, which is not shown to VCS hosts", errPolicy, Origin(u))

@@ -43,9 +43,11 @@ func private(w *vcsWorld, onGit func(*http.Request)) {
 
 func secret(password string) func(*upstream.VCSConfig) {
 	return func(c *upstream.VCSConfig) {
-		c.Credential = func(u *url.URL) (upstream.Credential, bool) {
-			credential, err := upstream.BasicCredential("git", password)
-			return credential, err == nil && u.String() == "https://vcs.test"
+		c.Credential = func(u *url.URL) (upstream.Credential, error) {
+			if u.String() != "https://vcs.test" {
+				return upstream.Credential{}, nil
+			}
+			return upstream.BasicCredential("git", password)
 		}
 	}
 }
