@@ -32,7 +32,8 @@ type VCSConfig struct {
 	// a proxy; see Options.Credential. It goes over https to that origin only.
 	// VCS hosts are not shown client certificates.
 	Credential func(u *url.URL) (Credential, error)
-	Proxy      Proxy // default: the environment's; git can't be led through SOCKS
+	Proxy      Proxy  // default: the environment's; git can't be led through SOCKS
+	Via        string // id of this node, sent to GOPROXY targets as ViaHeader; not sent if empty
 	// CAFile is a PEM file of the authorities to trust instead of the system's.
 	CAFile string
 

@@ -201,6 +201,7 @@ func isTagged(path, version string) bool {
 // goCommand runs a go command for s, checks what it says against query, and has
 // it used.
 func (v *VCS) goCommand(ctx context.Context, s source, r *refs, query string, use func(*book, answered) error, args ...string) error {
+	s.query = query
 	return v.inSandbox(ctx, s, r, func(b *book, stdout []byte) error {
 		var a answered
 		if err := json.NewDecoder(bytes.NewReader(stdout)).Decode(&a); err != nil {
@@ -215,7 +216,7 @@ func (v *VCS) goCommand(ctx context.Context, s source, r *refs, query string, us
 			}
 		}
 		return use(b, a)
-	}, args...)
+	}, args)
 }
 
 // checkAnswer holds what the go command says against what was asked and

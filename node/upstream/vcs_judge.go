@@ -13,7 +13,7 @@ import (
 
 // judge returns what a command that ended by itself wrote to stdout, or the
 // *Error that it tells.
-func (v *VCS) judge(s source, r *refs, box sandbox, stdout, stderr []byte, err error) ([]byte, error) {
+func (s sandbox) judge(r *refs, stdout, stderr []byte, err error) ([]byte, error) {
 	text := string(stderr)
 	if err == nil || len(stdout) > 0 {
 		var a answered
@@ -24,11 +24,16 @@ func (v *VCS) judge(s source, r *refs, box sandbox, stdout, stderr []byte, err e
 			text = errorText(a.Error) + "\n" + text
 		}
 	}
-	text = plainText(box.secrets().Replace(text))
-	if strings.TrimSpace(text) == "" {
-		text = fmt.Sprintf("the go command failed: %v", err)
+	text = s.secrets().Replace(text)
+	shown := plainText(text)
+	if shown == "" {
+		shown = fmt.Sprintf("the go command failed: %v", err)
 	}
-	return nil, s.fail(classOfText(text), errors.New(text))
+	class := classOfText(text)
+	if class == ErrNotFound && strings.Contains(text, "unknown revision") && (r.has(s.src.query) || r.has(s.src.tagOf(s.src.query))) {
+		class = ErrUnavailable // it is there, and git could not read it
+	}
+	return nil, s.src.fail(class, errors.New(shown))
 }
 
 // errorText is the text of an error: a string, or an object with Err.

@@ -8,9 +8,12 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
+
+	"registry-node/events"
 )
 
 // source is where a module path leads, checked: within the allow list, of a
@@ -23,7 +26,8 @@ type source struct {
 	dir  string   // of the module in the repository, "" for the root
 	// suffix is the major version at the end of the path ("/v2", ".v2"), or "".
 	suffix string
-	static bool // known without a go-import page
+	static bool   // known without a go-import page
+	query  string // what is asked of the go command, "" for the list
 
 	mod *Client // for a target of kind mod, else nil
 }
@@ -122,17 +126,19 @@ func (v *VCS) checked(s source) (source, error) {
 
 // allowed judges a target against the allow list.
 func (v *VCS) allowed(u *url.URL) error {
-	if len(v.cfg.Allow) == 0 {
+	list := v.cfg.Allow
+	if len(list) == 0 || slices.ContainsFunc(list, func(g events.Glob) bool { return g.Match(withoutQuery(u)) }) {
 		return nil
 	}
+	const most = 10 // patterns shown
 	var texts []string
-	for _, g := range v.cfg.Allow {
-		if g.Match(withoutQuery(u)) {
-			return nil
-		}
+	for _, g := range list[:min(len(list), most)] {
 		texts = append(texts, g.String())
 	}
-	return fmt.Errorf("%w: the allow list of this repository (%s) does not have %s", errPolicy, clip(strings.Join(texts, ", ")), safeURL(u))
+	if len(list) > most {
+		texts = append(texts, fmt.Sprintf("and %d more", len(list)-most))
+	}
+	return fmt.Errorf("%w: the allow list of this repository (%s) does not have %s", errPolicy, strings.Join(texts, ", "), safeURL(u))
 }
 
 // locate finds the module's directory and version suffix, as the go command does

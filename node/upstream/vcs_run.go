@@ -99,7 +99,7 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 
 // inSandbox runs a go command for s, and then use with what it wrote to stdout,
 // while nobody else works on the repository. Errors other than use's are *Error.
-func (v *VCS) inSandbox(ctx context.Context, s source, r *refs, use func(*book, []byte) error, args ...string) (err error) {
+func (v *VCS) inSandbox(ctx context.Context, s source, r *refs, use func(*book, []byte) error, args []string) error {
 	ctx, leave, err := v.enter(ctx, s)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (v *VCS) command(ctx context.Context, s source, r *refs, b *book, args []st
 	if killed {
 		return nil, s.ended(ctx, err)
 	}
-	return v.judge(s, r, box, stdout, stderr, err)
+	return box.judge(r, stdout, stderr, err)
 }
 
 // ended is the *Error of a command, or of waiting for one, that was ended.

@@ -109,10 +109,14 @@ func (s *shelf) borrow(ctx context.Context, target string) (*book, error) {
 	return b, nil
 }
 
+// leave ends a borrow. A book that nobody has and that has nothing is forgotten.
 func (s *shelf) leave(b *book) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.lent--
+	if b.lent == 0 && b.size == 0 {
+		delete(s.books, filepath.Base(b.dir))
+	}
 }
 
 // prepare makes the directories of a book. If a command was killed in it, all
@@ -168,16 +172,16 @@ func (s *shelf) giveBack(b *book) {
 	size := diskUse(b.dir)
 	<-b.busy
 	s.mu.Lock()
-	b.lent--
 	b.size, b.used = size, time.Now()
-	full := s.overfullLocked()
 	s.mu.Unlock()
-	for _, old := range full {
-		old.wipe() // what stays is counted when the shelf is opened again
-		s.mu.Lock()
-		old.size = diskUse(old.dir)
-		s.mu.Unlock()
+	s.leave(b)
+	for _, old := range s.overfull() {
+		old.wipe()
+		size := diskUse(old.dir) // what can't be removed still counts
 		<-old.busy
+		s.mu.Lock()
+		old.size = size
+		s.mu.Unlock()
 		s.leave(old)
 	}
 }
@@ -197,8 +201,10 @@ func (b *book) tidy() {
 	}
 }
 
-// overfullLocked returns books to wipe, held as by borrow.
-func (s *shelf) overfullLocked() []*book {
+// overfull returns the books to wipe if the shelf is full, held as by borrow.
+func (s *shelf) overfull() []*book {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var total int64
 	for _, b := range s.books {
 		total += b.size
