@@ -104,8 +104,8 @@ func (n *Node) already(a *admission, c events.Content) (got admitted, done bool,
 	if h == nil || !a.contained(h, c) {
 		return admitted{}, false, nil
 	}
-	if a.zip != nil && slices.Contains(h.Zips, c.Zip) {
-		if err := a.store(); err != nil {
+	if a.zip != nil && a.keeps() && slices.Contains(h.Zips, c.Zip) {
+		if err := n.keep(a); err != nil {
 			return admitted{}, true, err
 		}
 	}
@@ -214,8 +214,22 @@ func (n *Node) storeBlobs(ctx context.Context, a *admission, c *events.Content) 
 		return nil
 	}
 	c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
-	return a.store()
+	if !a.keeps() {
+		return n.setUnkept(c.Zip.Digest)
+	}
+	return n.keep(a)
 }
+
+// keep makes the zip durable as a blob that is not to be missing again.
+func (n *Node) keep(a *admission) error {
+	if err := a.store(); err != nil {
+		return err
+	}
+	return n.clearUnkept(a.zip.Digest())
+}
+
+// keeps reports whether the zip's bytes stay here.
+func (a *admission) keeps() bool { return a.published || !a.repo.Settings.KeepNothing }
 
 // store makes the zip durable as a blob, once.
 func (a *admission) store() error {
@@ -322,9 +336,9 @@ func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 	if !c.HasZip() {
 		return true
 	}
-	// Other bytes of the same tree add nothing to a published version; of a fill
-	// they are another address.
-	return slices.Contains(h.Zips, c.Zip) || a.published && h.HasZip()
+	// Other bytes of the same tree add nothing to a published version, nor to one
+	// whose bytes nobody keeps; of a fill they are another address.
+	return slices.Contains(h.Zips, c.Zip) || (a.published || !a.keeps()) && h.HasZip()
 }
 
 // conflict reports whether the version is there with other content, or was.

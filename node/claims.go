@@ -20,6 +20,11 @@ func (w *wants) missed(b events.Blob) (bool, error) {
 			continue
 		}
 		if v.from == n.id.Site {
+			if unkept, err := n.unkept(v); err != nil {
+				return false, err
+			} else if unkept {
+				continue
+			}
 			return true, nil
 		}
 		_, put, err := w.local().Get(v.key)
@@ -40,8 +45,12 @@ func (w *wants) heal(d events.Digest) error {
 		if err != nil {
 			return err
 		}
-		due, _ := w.due(v)
-		if !due && v.from != w.sites.node.id.Site {
+		if due, _ := w.due(v); !due && v.from != w.sites.node.id.Site {
+			continue
+		}
+		if unkept, err := w.sites.node.unkept(v); err != nil {
+			return err
+		} else if unkept {
 			continue
 		}
 		return w.put(v)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/module"
@@ -49,6 +50,20 @@ func (r *Repository) arrivingZip(ctx context.Context, mv module.Version) (Zip, e
 		return Zip{}, because(err, ErrUnavailable, "%s@%s: its zip has been lost at this node; try again in a moment", mv.Path, mv.Version)
 	}
 	return Zip{Stream: a.read(ctx)}, nil
+}
+
+// passingZip opens the recorded zip of a repository that keeps none: it comes from
+// the upstream each time, and from no other site. It is no absence if the upstream
+// has it no more.
+func (r *Repository) passingZip(ctx context.Context, mv module.Version) (Zip, error) {
+	if r.HeldOnly {
+		return Zip{}, fail(ErrNotFound, "%s@%s: repository %s keeps no zips", mv.Path, mv.Version, r.repo.Name)
+	}
+	z, err := r.arrivingZip(ctx, mv)
+	if errors.Is(err, ErrNotFound) {
+		err = because(opaque(err), ErrUpstream, "%s@%s: repository %s keeps no zips, and the upstream, which had this one, says that it is not there", mv.Path, mv.Version, r.repo.Name)
+	}
+	return z, err
 }
 
 // fetch brings the zip here, verifies and records it. It does nothing if it is

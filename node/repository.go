@@ -336,6 +336,9 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 	if ok || err != nil {
 		return z, err
 	}
+	if r.repo.Settings.KeepNothing {
+		return r.passingZip(ctx, mv)
+	}
 	z, cause := r.zipElsewhere(ctx, mv, c)
 	if cause == nil {
 		return z, nil

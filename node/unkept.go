@@ -1,0 +1,38 @@
+package node
+
+import "registry-node/events"
+
+// The zips that passed through this node without being kept, as their repository
+// wants it, are rows of local state: so nobody takes them for lost, even when the
+// repository has come to keep zips since.
+
+const unkeptSpace = "unkept"
+
+// setUnkept puts down that a zip which this site states is not kept.
+func (n *Node) setUnkept(d events.Digest) error {
+	return n.index.Load().Local(unkeptSpace).Set(d.Hex(), []byte{})
+}
+
+// clearUnkept is told of a zip that is kept.
+func (n *Node) clearUnkept(d events.Digest) error {
+	local := n.index.Load().Local(unkeptSpace)
+	_, ok, err := local.Get(d.Hex())
+	if err != nil || !ok {
+		return err
+	}
+	return local.Delete(d.Hex())
+}
+
+// unkept reports whether a blob that this site states need not be here: it is a
+// zip of a remote repository that keeps none, or kept none when it passed through.
+func (n *Node) unkept(v want) (bool, error) {
+	r := n.directory().Repo(v.Repo)
+	if v.Mod || r == nil || r.Kind != events.Remote {
+		return false, nil
+	}
+	if r.Settings.KeepNothing {
+		return true, nil
+	}
+	_, ok, err := n.index.Load().Local(unkeptSpace).Get(v.Blob.Digest.Hex())
+	return ok, err
+}
