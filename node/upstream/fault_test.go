@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -150,6 +151,10 @@ func TestFaults(t *testing.T) {
 			io.WriteString(w, "v1.0.0\n")
 		}, all, upstream.ErrBadAnswer, opts},
 		{"gzip bomb", bomb, all, upstream.ErrBadAnswer, opts},
+		{"an encoding that was not asked for", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "br")
+			io.WriteString(w, "PK\nv1.0.0\n")
+		}, "lz", upstream.ErrBadAnswer, opts},
 		{"gzip that was not asked for", gzipped("PK...", 0), "z", upstream.ErrBadAnswer, opts},
 		{"huge Content-Length", raw("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\nPK", cut), all, upstream.ErrBadAnswer, opts},
 		{"endless body", endless(""), "liqm", upstream.ErrBadAnswer, opts},
@@ -176,8 +181,9 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			srv := serve(t, test.answer)
 			c := newClient(t, srv.URL, test.opts)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
 			for _, call := range test.calls {
-				ctx := t.Context()
 				var err error
 				var written bytes.Buffer
 				switch call {
@@ -191,6 +197,9 @@ func TestFaults(t *testing.T) {
 					_, err = c.Mod(ctx, mv)
 				case 'z':
 					_, err = c.Zip(ctx, mv, &written, nil)
+				}
+				if ctx.Err() != nil {
+					t.Fatalf("%c: it has not ended by itself: %v", call, err)
 				}
 				if test.want == nil { // whichever, but an error that is no absence
 					if err == nil || errors.Is(err, upstream.ErrNotFound) {

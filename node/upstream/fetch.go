@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,7 +145,8 @@ func check(resp *http.Response, a *answer) error {
 			Status: resp.StatusCode, Detail: detail(resp, a.body), Class: classOfStatus(resp.StatusCode),
 			RetryAfter: retryAfter(resp, time.Now()),
 		})
-	case a.rq.exact && resp.Header.Get("Content-Encoding") != "":
+	case !slices.Contains([]string{"", "identity"}, resp.Header.Get("Content-Encoding")):
+		// net/http has taken away the gzip that it asked for.
 		return a.bad(fmt.Errorf("unasked Content-Encoding %q", clip(resp.Header.Get("Content-Encoding"))))
 	case a.size > a.rq.limit:
 		return a.tooLarge()
