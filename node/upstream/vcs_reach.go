@@ -117,6 +117,7 @@ func (r *reach) proxy(hr *http.Request) (*url.URL, error) {
 }
 
 // login returns the credential for u's origin, nil for none and for plain http.
+// See classOfLogin for the error.
 func (r *reach) login(u *url.URL) (*secret, error) {
 	if r.credential == nil || u.Scheme != "https" {
 		return nil, nil
@@ -130,6 +131,15 @@ func (r *reach) login(u *url.URL) (*secret, error) {
 		return nil, fmt.Errorf("%w: the credential for %s is a client certificate, which is not shown to VCS hosts", errPolicy, Origin(u))
 	}
 	return s, nil
+}
+
+// classOfLogin returns the class of an error of login: a credential that can't be
+// used is a matter of policy, one that can't be had is a fault of this site.
+func classOfLogin(err error) error {
+	if errors.Is(err, errPolicy) {
+		return ErrForbidden
+	}
+	return ErrUnavailable
 }
 
 // dial connects to addr, a host and port, if its address may be reached.
@@ -188,7 +198,7 @@ func (r *reach) get(ctx context.Context, op string, u *url.URL, hop func(*url.UR
 	at := u
 	user, err := r.login(u)
 	if err != nil {
-		return nil, &Error{Op: op, URL: safeURL(u), Class: ErrForbidden, Err: err}
+		return nil, &Error{Op: op, URL: safeURL(u), Class: classOfLogin(err), Err: err}
 	}
 	for n := 0; ; n++ {
 		if err := errors.Join(r.checkURL(at), hop(at)); err != nil {

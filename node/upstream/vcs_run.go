@@ -149,7 +149,7 @@ func (v *VCS) command(ctx context.Context, s source, r *refs, b *book, args []st
 	}
 	user, err := v.reach.login(r.base)
 	if err != nil {
-		return nil, s.fail(ErrForbidden, err)
+		return nil, s.fail(classOfLogin(err), err)
 	}
 	permit := v.gate.admit(ctx, s, r.base)
 	defer v.gate.dismiss(permit)

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -80,6 +81,12 @@ func TestVCSCredentials(t *testing.T) {
 	if strings.Contains(err.Error(), vcsCanary) {
 		t.Errorf("the error shows the secret: %v", err)
 	}
+	_, err = w.vcs(func(c *upstream.VCSConfig) {
+		c.Credential = func(*url.URL) (upstream.Credential, error) {
+			return upstream.Credential{}, errors.New("this site has no secret of that name")
+		}
+	}).Info(soon(t), one("vcs.test/private"))
+	wantClass(t, "credentials that can't be had", err, upstream.ErrUnavailable, "no secret of that name")
 	_, err = w.vcs().Info(soon(t), one("vcs.test/private"))
 	wantClass(t, "no credentials", err, upstream.ErrNotFound, "or a private one")
 }
