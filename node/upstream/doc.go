@@ -21,6 +21,13 @@
 // An upstream that failed several times in a row is assumed offline and not
 // asked for a while; then one request tries whether it is back ([EntryHealth]).
 //
+// # VCS hosts
+//
+// A [VCS] stands where a Client does for module paths that lead to git
+// repositories, by go-import tags or because their host is known. Where a path
+// leads is judged here; then the go command makes the module, in direct mode and
+// in a sandbox whose only way out is a proxy of this process.
+//
 // # Verifying
 //
 // [CheckZip] holds a zip against the rules for module zips and computes its

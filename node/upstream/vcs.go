@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +78,7 @@ type VCS struct {
 	tools *tools
 	pages *pages
 	refs  *refsOf
+	lists *flights[[]string] // that a command makes, by module path
 	mods  *modClients
 	shelf *shelf
 	gate  *gate
@@ -123,6 +125,7 @@ func newVCS(c VCSConfig) (*VCS, error) {
 	}
 	v.pages = newPages(ctx, v.readPage)
 	v.refs = newRefsOf(ctx, v.readRefs)
+	v.lists = newFlights[[]string](ctx)
 	v.mods = newModClients(v)
 	return v, nil
 }
@@ -136,6 +139,7 @@ func (v *VCS) Close() {
 	runs.Wait()
 	v.pages.wait()
 	v.refs.wait()
+	v.lists.wait()
 	v.gate.close()
 	v.mods.close()
 	v.reach.close()
@@ -160,7 +164,17 @@ func (v *VCS) List(ctx context.Context, path string) ([]string, error) {
 	if list, sure := refs.versions(s); sure {
 		return list, nil
 	}
-	return v.goVersions(ctx, s, refs)
+	if list, ok := refs.listed.Load(path); ok {
+		return slices.Clone(list.([]string)), nil
+	}
+	list, err := joined(ctx, v.lists, s.op, path, func(ctx context.Context) ([]string, error) {
+		list, err := v.goVersions(ctx, s, refs)
+		if err == nil {
+			refs.listed.Store(path, list)
+		}
+		return list, err
+	})
+	return slices.Clone(list), err
 }
 
 // Latest returns the highest release, else the highest pre-release, else the

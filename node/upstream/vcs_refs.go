@@ -27,7 +27,8 @@ type refs struct {
 	base  *url.URL          // where the repository is, after redirects
 	tags  map[string]string // commit (or other object) by tag, annotated ones peeled
 	heads map[string]string // commit by branch
-	read  time.Time
+
+	listed sync.Map // module path → []string that a command made of these refs
 }
 
 // has reports whether name is a tag or a branch.
@@ -129,7 +130,7 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, v.refused(ctx, s, resp)
 	}
-	got := &refs{tags: make(map[string]string), heads: make(map[string]string), read: time.Now()}
+	got := &refs{tags: make(map[string]string), heads: make(map[string]string)}
 	if got.base, err = cloneBase(resp.Request.URL); err != nil {
 		return nil, s.fail(ErrBadAnswer, err)
 	}
