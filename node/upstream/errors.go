@@ -45,7 +45,7 @@ var (
 
 // Error is a failed request to one upstream entry.
 type Error struct {
-	Op     string // what was asked for: list, latest, info, mod, zip, sumdb
+	Op     string // what was asked for: list, latest, info, mod, zip, sumdb, go-import
 	URL    string // the URL asked, without credentials; empty if none was asked
 	Status int    // HTTP status, 0 if there was none
 	Detail string // what the upstream said in text/plain: printable, ≤ 8 lines, ≤ 648 bytes

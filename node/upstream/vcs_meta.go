@@ -86,6 +86,11 @@ func joined[V any](ctx context.Context, f *flights[V], op, key string, run func(
 // readPage asks for path's page. Its status does not matter if it has a tag. A
 // page without tags is ErrNotFound, unless the host failed or refuses.
 func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
+	leave, err := v.reach.enter(ctx)
+	if err != nil {
+		return nil, &Error{Op: opPage, Class: classOfContext(err), Err: err}
+	}
+	defer leave()
 	resp, err := v.getPage(ctx, path)
 	if err != nil {
 		return nil, err

@@ -149,6 +149,13 @@ func TestSmartRefs(t *testing.T) {
 			t.Errorf("the first %d bytes of %d pass for all", n, len(body))
 		}
 	}
+	full := refs{tags: map[string]string{}, size: maxRefs}
+	if err := full.add(object("a"), "refs/pull/1/head"); err != nil {
+		t.Errorf("a ref that is not kept: %v", err)
+	}
+	if err := full.add(object("a"), "refs/tags/v1.0.0"); err == nil {
+		t.Error("refs are kept without bound")
+	}
 	refusal := head + packet("ERR access denied\n")
 	if err := r.parseSmart(bufio.NewReader(strings.NewReader(refusal))); err == nil || !strings.Contains(err.Error(), "access denied") {
 		t.Errorf("a refusal: %v", err)

@@ -14,9 +14,10 @@ import (
 // Bounds of what is kept of repositories' refs.
 const (
 	maxRefsBody = 256 << 20 // bytes of an answer; of its refs, branches and tags are kept
-	maxRefs     = 500_000   // branches and tags of one repository
-	maxAllRefs  = 1_000_000 // of all that are kept
+	maxRefs     = 64 << 20  // bytes of the branches and tags of one repository, about
+	maxAllRefs  = 256 << 20 // of all that are kept
 	maxRepos    = 1024
+	refOverhead = 100 // bytes of a ref beside its texts
 
 	refsAge   = 30 * time.Second // for lists
 	absentAge = 10 * time.Second // for repositories that are not there
@@ -27,6 +28,8 @@ type refs struct {
 	base  *url.URL          // where the repository is, after redirects
 	tags  map[string]string // commit (or other object) by tag, annotated ones peeled
 	heads map[string]string // commit by branch
+
+	size int // bytes, about
 
 	listed sync.Map // module path → []string that a command made of these refs
 }
@@ -41,7 +44,7 @@ type refsOf struct {
 
 	mu   sync.Mutex
 	kept map[string]keptRefs // by target; guarded by mu
-	size int                 // refs in kept; guarded by mu
+	size int                 // bytes of kept, about; guarded by mu
 }
 
 type keptRefs struct {
@@ -85,7 +88,7 @@ func (r *refsOf) keep(key string, k keptRefs) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgetLocked(key)
-	n := k.len()
+	n := k.size()
 	for len(r.kept) >= maxRepos || len(r.kept) > 0 && r.size+n > maxAllRefs {
 		oldest := ""
 		for key, have := range r.kept {
@@ -101,16 +104,16 @@ func (r *refsOf) keep(key string, k keptRefs) {
 
 func (r *refsOf) forgetLocked(key string) {
 	if have, ok := r.kept[key]; ok {
-		r.size -= have.len()
+		r.size -= have.size()
 		delete(r.kept, key)
 	}
 }
 
-func (k keptRefs) len() int {
+func (k keptRefs) size() int {
 	if k.refs == nil {
 		return 0
 	}
-	return len(k.refs.tags) + len(k.refs.heads)
+	return k.refs.size
 }
 
 const refsPath = "/info/refs"
@@ -122,6 +125,11 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 	u := *s.url
 	u.Path = strings.TrimSuffix(u.Path, "/") + refsPath
 	u.RawQuery = "service=git-upload-pack"
+	leave, err := v.reach.enter(ctx)
+	if err != nil {
+		return nil, requestError(ctx, s.op, &u, err)
+	}
+	defer leave()
 	resp, err := v.reach.get(ctx, s.op, &u, v.judgeClone)
 	if err != nil {
 		return nil, err
@@ -195,14 +203,19 @@ func (r *refs) add(object, name string) error {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
 		return fmt.Errorf("the refs have the name %s", shown(name))
 	}
-	if tag, ok := strings.CutPrefix(name, "refs/tags/"); ok {
+	tag, isTag := strings.CutPrefix(name, "refs/tags/")
+	branch, isBranch := strings.CutPrefix(name, "refs/heads/")
+	switch {
+	case isTag:
 		// "^{}" is what an annotated tag stands for, and follows it.
 		r.tags[strings.TrimSuffix(tag, "^{}")] = object
-	} else if branch, ok := strings.CutPrefix(name, "refs/heads/"); ok {
+	case isBranch:
 		r.heads[branch] = object
+	default:
+		return nil
 	}
-	if len(r.tags)+len(r.heads) > maxRefs {
-		return fmt.Errorf("the repository has more than %d branches and tags", maxRefs)
+	if r.size += len(object) + len(name) + refOverhead; r.size > maxRefs {
+		return fmt.Errorf("the branches and tags of the repository are more than %d bytes", maxRefs)
 	}
 	return nil
 }

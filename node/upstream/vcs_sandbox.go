@@ -31,8 +31,7 @@ func (s sandbox) prepare() error {
 	return os.WriteFile(mode, []byte("off\n"), 0o600)
 }
 
-// environ is the whole environment of a command; nothing of this process's is
-// in it.
+// environ is the whole environment of a command; it has nothing of the user's.
 func (s sandbox) environ() []string {
 	home, tmp := s.book.path("home"), s.book.path("tmp")
 	env := []string{
@@ -41,9 +40,8 @@ func (s sandbox) environ() []string {
 		"USERPROFILE=" + home, "APPDATA=" + home, "LOCALAPPDATA=" + home,
 		"TMPDIR=" + tmp, "TMP=" + tmp, "TEMP=" + tmp,
 		"LC_ALL=C", // the texts of errors are read
-		"SYSTEMROOT=" + os.Getenv("SYSTEMROOT"),
 
-		"GO111MODULE=on", "GOAUTH=off", "GOENV=off", "GOTELEMETRY=off", "GOTOOLCHAIN=local", "GOWORK=off",
+		"GO111MODULE=on", "GOAUTH=off", "GOENV=off", "GOTOOLCHAIN=local", "GOWORK=off",
 		"GOFLAGS=-modcacherw", // so that it can be removed
 		"GOPATH=" + s.book.path("home", "go"), "GOMODCACHE=" + s.book.path("mod"), "GOCACHE=" + filepath.Join(home, "build"), "GOTMPDIR=" + tmp,
 		"GOPROXY=direct", "GOSUMDB=off", "GOPRIVATE=", "GONOPROXY=", "GONOSUMDB=", "GOVCS=*:git",
@@ -55,6 +53,9 @@ func (s sandbox) environ() []string {
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ATTR_NOSYSTEM=1",
 		"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "SSH_ASKPASS=", "GIT_SSH_COMMAND=false", "GIT_PAGER=cat", "GIT_EDITOR=false",
 		"GIT_ALLOW_PROTOCOL=" + s.base.Scheme, "GIT_PROTOCOL_FROM_USER=0",
+	}
+	if root := os.Getenv("SYSTEMROOT"); root != "" { // Windows makes no connection without it
+		env = append(env, "SYSTEMROOT="+root)
 	}
 	return append(env, gitConfig(s.settings())...)
 }

@@ -70,7 +70,7 @@ func findTool(ctx context.Context, name, oldest string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "version")
 	cmd.Dir = filepath.Dir(path)
-	cmd.Env = []string{"GOTOOLCHAIN=local", "GOENV=off", "GOTELEMETRY=off", "HOME=" + os.DevNull, "PATH=" + filepath.Dir(path)}
+	cmd.Env = []string{"GOTOOLCHAIN=local", "GOENV=off", "HOME=" + os.DevNull, "PATH=" + filepath.Dir(path)}
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s version: %w", name, errors.Join(err, ctx.Err()))
