@@ -73,6 +73,7 @@ func (w *writer) readArriving(src io.Reader) (n int64, err error) {
 			conn.SetWriteDeadline(deadline) // fails only on a connection that is gone
 			sent, err := w.ResponseWriter.Write(buf[:got])
 			n += int64(sent)
+			w.sent += int64(sent)
 			moved += sent
 			if err == nil {
 				err = conn.Flush() // more may be long in coming

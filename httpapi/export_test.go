@@ -66,3 +66,12 @@ func NewGate() Gate        { return Gate{newGate()} }
 func (g Gate) Enter() bool { return g.g.enter() }
 func (g Gate) Leave()      { g.g.leave() }
 func (g Gate) Close()      { g.g.close() }
+
+// Note is note.
+func (l *AccessLog) Note(a Access) { l.note(a) }
+
+// Flush is flush.
+func (l *AccessLog) Flush(ctx context.Context) error { return l.flush(ctx) }
+
+// Line is appendLine.
+func (a Access) Line() []byte { return a.appendLine(nil) }

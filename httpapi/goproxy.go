@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node"
@@ -65,6 +67,7 @@ func (s *Server) repository(w *writer, name string) (*node.Repository, error) {
 	if err != nil {
 		return nil, &node.Error{Kind: node.ErrNotFound, Text: err.Error(), Err: err}
 	}
+	w.access.repo = n
 	repo, err := s.node.Repository(n)
 	if err == nil {
 		w.repo = repoKindOf(repo.Kind())
@@ -78,13 +81,14 @@ func (s *Server) answer(w *writer, r *http.Request, repo *node.Repository, ask A
 	case Info:
 		w.kind = kindInfo
 		info, err := repo.Info(ctx, a.Module, a.Query)
+		w.access.version = module.Version{Path: a.Module, Version: cmp.Or(info.Version, a.Query)}
 		return s.info(w, r, info, err)
 	case Latest:
 		w.kind = kindLatest
 		info, err := repo.Latest(ctx, a.Module)
 		return s.info(w, r, info, err)
 	case Mod:
-		w.kind = kindMod
+		w.kind, w.access.version = kindMod, a.Version
 		mod, err := repo.Mod(ctx, a.Version)
 		if err == nil {
 			w.Header()["Cache-Control"] = cacheForever
@@ -92,7 +96,7 @@ func (s *Server) answer(w *writer, r *http.Request, repo *node.Repository, ask A
 		}
 		return err
 	case Zip:
-		w.kind = kindZip
+		w.kind, w.access.version = kindZip, a.Version
 		return s.zip(ctx, w, r, repo, a)
 	case List:
 		w.kind = kindList
@@ -152,6 +156,7 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 		return err
 	}
 	defer z.Close()
+	w.access.via = z.Repo
 	h := w.Header()
 	h["Content-Type"] = typeZip
 	h["Cache-Control"] = cacheForever

@@ -71,7 +71,7 @@ type metrics struct {
 	seconds  [endpoints]prometheus.Observer
 }
 
-func newMetrics(n *node.Node) *metrics {
+func newMetrics(n *node.Node, log *AccessLog) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "registry_node_http_requests_total",
@@ -91,7 +91,11 @@ func newMetrics(n *node.Node) *metrics {
 			}
 		}
 	}
-	m.registry.MustRegister(requests, seconds, newNodeCollector(n),
+	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "registry_node_access_log_dropped_total",
+		Help: "Lines of the access log that were dropped, as the disk could not take them in time.",
+	}, log.lost)
+	m.registry.MustRegister(requests, seconds, dropped, newNodeCollector(n),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -25,6 +25,9 @@ type Options struct {
 	// Grace is how long requests under way may take to finish once Serve's
 	// context has ended; default 10 s.
 	Grace time.Duration
+	// AccessLog gets a line for each module file that a client is given. Nil keeps
+	// none. Who opened it closes it, after the last Serve.
+	AccessLog *AccessLog
 }
 
 // Server answers for a node.
@@ -35,6 +38,7 @@ type Server struct {
 	pace    time.Duration // paceTime, shorter in tests
 	via     string        // the node's id in node.ViaHeader
 	metrics *metrics
+	access  *AccessLog
 
 	// work is held by the one verification or rebuild that runs.
 	work sync.Mutex
@@ -49,7 +53,7 @@ func New(n *node.Node, o Options) *Server {
 	}
 	return &Server{
 		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
-		via: n.Via(), metrics: newMetrics(n), streams: make(chan struct{}, maxStreams),
+		via: n.Via(), metrics: newMetrics(n, o.AccessLog), access: o.AccessLog, streams: make(chan struct{}, maxStreams),
 	}
 }
 
@@ -142,7 +146,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if cause := recover(); cause != nil {
 			h.panicked(w, r, cause)
 		}
-		h.server.metrics.observe(w)
+		h.server.observe(w, r, false)
 		w.ResponseWriter = nil
 		writers.Put(w)
 	}()
@@ -159,10 +163,25 @@ func (h *handler) panicked(w *writer, r *http.Request, cause any) {
 			return
 		}
 	}
-	w.status = http.StatusInternalServerError
-	h.server.metrics.observe(w)
+	h.server.observe(w, r, true)
 	w.ResponseWriter = nil
 	panic(http.ErrAbortHandler)
+}
+
+// observe counts a request whose handler has ended, and keeps it if it is one for
+// the access log. One that is cut is a failure of the node.
+func (s *Server) observe(w *writer, r *http.Request, cut bool) {
+	if s.access.wants(w.kind) && r.Method == http.MethodGet {
+		s.access.note(Access{
+			Time: w.start, Client: r.RemoteAddr, Repo: w.access.repo.String(), Via: w.access.member(),
+			Module: w.access.version.Path, Version: w.access.version.Version,
+			Kind: w.kind.String(), Status: cmp.Or(w.status, http.StatusOK), Bytes: w.sent, Cut: cut,
+		})
+	}
+	if cut {
+		w.status = http.StatusInternalServerError
+	}
+	s.metrics.observe(w)
 }
 
 // routes returns the routes for requests that came in with a trust.
@@ -206,6 +225,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.POST("/api/v1/blocks", as(actor, s.addBlock), admin...)
 	e.DELETE("/api/v1/blocks", as(actor, s.removeBlock), admin...)
 
+	get(e, "/api/v1/fetched", s.fetched, admin...)
 	get(e, "/api/v1/log", s.log, admin...)
 	e.POST("/api/v1/verify", s.verify, admin...)
 	e.POST("/api/v1/rebuild", s.rebuild, admin...)

@@ -7,6 +7,10 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
 )
 
 // The least pace of a client, see the package comment.
@@ -26,10 +30,29 @@ type writer struct {
 	start    time.Time
 	extended time.Time // when the write deadline was set last
 	status   int       // 0 until the header is written
+	sent     int64     // bytes of the body
 
 	// For metrics; set by handlers.
 	kind endpoint
 	repo repoKind
+	// access is what the access log is told of the request, if it is told of it;
+	// set by handlers.
+	access access
+}
+
+// access is what handlers know for a line of the access log.
+type access struct {
+	repo, via events.RepoName
+	version   module.Version
+}
+
+// member returns the member that answered, if it is another repository than the
+// one that was asked.
+func (a access) member() string {
+	if a.via == a.repo {
+		return ""
+	}
+	return a.via.String()
 }
 
 var writers = sync.Pool{New: func() any { return new(writer) }}
@@ -52,6 +75,7 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		w.extend()
 		m, err := w.ResponseWriter.Write(part)
 		n += m
+		w.sent += int64(m)
 		if err != nil || n == len(p) {
 			return n, err
 		}
@@ -88,6 +112,7 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 		part := io.LimitedReader{R: all.R, N: want}
 		m, err := to.ReadFrom(&part)
 		n += m
+		w.sent += m
 		all.N -= m
 		if err != nil || m < want {
 			return n, err

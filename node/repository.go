@@ -52,9 +52,10 @@ type List struct {
 // their way from another site or the upstream, as a Stream. The caller closes it.
 type Zip struct {
 	blob.File
-	Stream *Stream       // nil if File is set
-	Digest events.Digest // zero if it is not known yet, see Stream
-	Time   time.Time     // when the content was first recorded; zero if Digest is
+	Stream *Stream         // nil if File is set
+	Digest events.Digest   // zero if it is not known yet, see Stream
+	Time   time.Time       // when the content was first recorded; zero if Digest is
+	Repo   events.RepoName // that has it; a member if a virtual one was asked
 }
 
 // Close ends the reading.
@@ -219,15 +220,21 @@ func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error)
 // goes wrong with it is an error of its Stream.
 func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
 	return checked(r, mv, func(s *Repository) (Zip, error) {
-		c, err := s.recorded(ctx, mv, zipPart)
-		switch {
-		case err != nil:
-			return Zip{}, err
-		case c == nil:
-			return s.arrivingZip(ctx, mv)
-		}
-		return s.openZip(ctx, mv, c)
+		z, err := s.zip(ctx, mv)
+		z.Repo = s.repo.Name
+		return z, err
 	})
+}
+
+func (r *Repository) zip(ctx context.Context, mv module.Version) (Zip, error) {
+	c, err := r.recorded(ctx, mv, zipPart)
+	switch {
+	case err != nil:
+		return Zip{}, err
+	case c == nil:
+		return r.arrivingZip(ctx, mv)
+	}
+	return r.openZip(ctx, mv, c)
 }
 
 // part is what is asked for of a version: the go.mod with the info, or the zip.

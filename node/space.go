@@ -54,3 +54,7 @@ func (s *space) check() error {
 	}
 	return nil
 }
+
+// HasSpace returns an ErrNoSpace if the disk is so full that this node takes no
+// writes.
+func (n *Node) HasSpace() error { return n.space.check() }

@@ -78,7 +78,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		serveCommand(), publishCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), statusCommand(), logCommand(),
+		serveCommand(), publishCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), statusCommand(), logCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),
 	)

@@ -27,6 +27,7 @@ type serveFlags struct {
 	insecure bool
 	logLevel string
 	logForm  string
+	access   accessFlags
 	peer     peerFlags
 }
 
@@ -83,6 +84,7 @@ func (f *serveFlags) addFlags(cmd *cobra.Command) {
 	f.peer.addFlags(fs)
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn, error")
 	fs.StringVar(&f.logForm, "log-format", "text", "`form` of the log: text, json")
+	f.access.addFlags(cmd)
 	fs.String(configFlag, "", "YAML `file` with settings")
 	must(cmd.MarkFlagDirname("data"))
 	must(cmd.MarkFlagFilename(configFlag, "yaml", "yml"))
@@ -97,13 +99,14 @@ type serveConfig struct {
 	site   events.Site // zero: whichever it is
 	listen string
 	peer   peerFlags
+	access accessFlags
 	tls    *tls.Config // nil: plain HTTP
 	logger *slog.Logger
 }
 
 // parse checks the settings. Nothing has been opened yet but the TLS files.
 func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
-	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen, peer: f.peer}
+	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen, peer: f.peer, access: f.access}
 	if f.data == "" {
 		return cfg, usagef("--data is missing: the directory that holds the registry, or gets it")
 	}
@@ -119,7 +122,7 @@ func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
 	if err != nil {
 		return cfg, err
 	}
-	if err := f.peer.check(); err != nil {
+	if err := errors.Join(f.peer.check(), f.access.check()); err != nil {
 		return cfg, err
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {

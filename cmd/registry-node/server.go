@@ -59,6 +59,11 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
+	access, err := cfg.access.open(cfg, n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, access.Close()) }()
 	admin, err := listenAdmin(cfg.data)
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 	if cfg.tls != nil {
 		public = tls.NewListener(tcp, cfg.tls)
 	}
-	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime})
+	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access})
 	return answer(ctx, api, public, admin)
 }
 

@@ -28,6 +28,12 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"serve --data d --tls-cert c.pem", "go together"},
 		{"serve --data d --log-level loud", `--log-level "loud"`},
 		{"serve --data d --log-format xml", `--log-format "xml"`},
+		{"serve --data d --access-log some", `--access-log "some" is none of zip, all, off`},
+		{"serve --data d --access-days 0", "--access-days 0"},
+		{"fetched", "fetched: MODULE[@VERSION] is missing"},
+		{"fetched A", "malformed module path"},
+		{"fetched a.example --since soon", `time span "soon"`},
+		{"fetched a.example --limit many", "invalid argument"},
 		{"serve --data d --advertise a.example", "without --peer-listen nobody answers"},
 		{"serve --data d --peer-listen 4222", "is not HOST:PORT"},
 		{"serve --data d --peer-listen a.example:", "is not HOST:PORT"},
@@ -115,8 +121,8 @@ func TestUsageErrorsDoNotShowPasswords(t *testing.T) {
 // TestStableInterface holds what scripts rely on.
 func TestStableInterface(t *testing.T) {
 	for cmd, flags := range map[string]string{
-		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level --peer-listen --advertise --peer-bandwidth",
-		"join":         "--data --site --listen --config --tls-cert --tls-key --insecure-http --log-level --peer-listen --advertise --peer-bandwidth",
+		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --peer-listen --advertise --peer-bandwidth",
+		"join":         "--data --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --peer-listen --advertise --peer-bandwidth",
 		"invite":       "--valid --server --token --data",
 		"leave":        "--server --token --data",
 		"site list":    "--json --server --token --data",
@@ -127,6 +133,7 @@ func TestStableInterface(t *testing.T) {
 		"block list":   "--json --server",
 		"block":        "--reason --json --server --token --data",
 		"unblock":      "--server --token --data",
+		"fetched":      "--since --refused --limit --json --server --token --data",
 		"secret set":   "--data",
 		"secret list":  "--json --data",
 		"epoch new":    "--yes --json --server",

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"registry-node/httpapi"
+	"registry-node/node"
+)
+
+// accessDir is the directory in a data directory that has the access log.
+const accessDir = "access"
+
+// accessFlags are the settings of the access log.
+type accessFlags struct {
+	kinds string
+	days  int
+}
+
+func (f *accessFlags) addFlags(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.kinds, "access-log", "zip", "module `files` whose readers are written down in DIR/access: zip, all (info and go.mod, too), off")
+	fs.IntVar(&f.days, "access-days", 90, "`number` of days for which that is kept")
+	must(cmd.RegisterFlagCompletionFunc("access-log", completeWords("zip", "all", "off")))
+}
+
+func (f accessFlags) check() error {
+	switch {
+	case f.kinds != "zip" && f.kinds != "all" && f.kinds != "off":
+		return usagef("--access-log %q is none of zip, all, off", f.kinds)
+	case f.days < 1:
+		return usagef("--access-days %d: at least today is kept; --access-log off keeps nothing", f.days)
+	}
+	return nil
+}
+
+// open returns the access log of a node, nil if there is to be none.
+func (f accessFlags) open(cfg serveConfig, n *node.Node) (*httpapi.AccessLog, error) {
+	if f.kinds == "off" {
+		return nil, nil
+	}
+	return httpapi.OpenAccessLog(httpapi.AccessConfig{
+		Dir: filepath.Join(cfg.data, accessDir), All: f.kinds == "all", Days: f.days, Full: n.HasSpace, Logger: cfg.logger,
+	})
+}
