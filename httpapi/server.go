@@ -225,8 +225,8 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.POST("/api/v1/blocks", as(actor, s.addBlock), admin...)
 	e.DELETE("/api/v1/blocks", as(actor, s.removeBlock), admin...)
 
-	get(e, "/api/v1/fetched", s.fetched, admin...)
 	get(e, "/api/v1/log", s.log, admin...)
+	get(e, "/api/v1/fetched", s.fetched, admin...)
 	e.POST("/api/v1/verify", s.verify, admin...)
 	e.POST("/api/v1/rebuild", s.rebuild, admin...)
 	return e
