@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -22,13 +23,26 @@ import (
 	"registry-node/node/upstream"
 )
 
-// leftIn returns the command lines of processes that have text in their
-// environment.
-func leftIn(t *testing.T, text string) (left []string) {
+// wantNoneLeft fails the test if processes that have text in their environment do
+// not end at once. They were killed, which takes a moment.
+func wantNoneLeft(t *testing.T, what, text string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("processes are looked up in /proc")
+		return // processes are looked up in /proc
 	}
+	var left []string
+	for range 500 {
+		if left = processesWith(text); len(left) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // nobody tells when somebody else's child ends
+	}
+	t.Errorf("%s: processes are left: %q", what, left)
+}
+
+// processesWith returns the command lines of processes that have text in their
+// environment.
+func processesWith(text string) (left []string) {
 	envs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, env := range envs {
 		if b, err := os.ReadFile(env); err == nil && bytes.Contains(b, []byte(text)) {
@@ -79,9 +93,9 @@ func TestVCSStalledClone(t *testing.T) {
 	stallClone(w, nil)
 	_, err := v.Info(soon(t), one("vcs.test/r"))
 	wantClass(t, "time-out", err, upstream.ErrTimeout, "too long")
-	if left := leftIn(t, dir); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
-	}
+	wantNoneLeft(t, "after a time-out", dir)
+	v.Close()
+	v = w.vcs(func(c *upstream.VCSConfig) { c.Dir = dir }) // with patience
 	stalled := stallClone(w, nil)
 	ctx, cancel := context.WithCancel(soon(t))
 	go func() {
@@ -91,13 +105,36 @@ func TestVCSStalledClone(t *testing.T) {
 	if _, err = v.Info(ctx, one("vcs.test/r")); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
-	if left := leftIn(t, dir); len(left) > 0 {
-		t.Errorf("processes are left after a cancellation: %q", left)
-	}
+	wantNoneLeft(t, "after a cancellation", dir)
 	w.before(nil)
 	if _, err := v.Info(soon(t), one("vcs.test/r")); err != nil {
 		t.Error("after a command that was ended:", err)
 	}
+}
+
+// TestVCSDeafChild: a process that the go command has started and that heeds
+// nothing is ended with it.
+func TestVCSDeafChild(t *testing.T) {
+	w := newVCSWorld(t)
+	w.small("r")
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	deaf := "#!/bin/sh\n[ \"$1\" = version ] && exec " + w.git + " version\nexec " + sleep + " 60\n"
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(deaf), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	var dir string
+	v := w.vcs(func(c *upstream.VCSConfig) {
+		dir = c.Dir
+		c.Timeout = 2 * time.Second
+	})
+	_, err = v.Info(soon(t), one("vcs.test/r"))
+	wantClass(t, "time-out", err, upstream.ErrTimeout)
+	wantNoneLeft(t, "after a time-out", dir)
 }
 
 // TestVCSCloseEnds: Close ends what is under way.
@@ -118,9 +155,7 @@ func TestVCSCloseEnds(t *testing.T) {
 	if err := <-done; err == nil || errors.Is(err, upstream.ErrNotFound) {
 		t.Errorf("call under way: %v", err)
 	}
-	if left := leftIn(t, dir); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
-	}
+	wantNoneLeft(t, "after Close", dir)
 	_, err := v.Info(soon(t), one("vcs.test/r"))
 	wantClass(t, "after Close", err, upstream.ErrUnavailable)
 }

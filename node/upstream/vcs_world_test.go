@@ -40,6 +40,7 @@ type vcsWorld struct {
 	server *httptest.Server
 	plain  *httptest.Server // the same without TLS
 	git    string
+	user   string // home of who runs direct
 
 	mu    sync.Mutex
 	pages map[string]string                                  // go-import content by host and path; guarded by mu
@@ -53,7 +54,7 @@ func newVCSWorld(t *testing.T) *vcsWorld {
 	if err != nil {
 		t.Fatal("the tests of VCS need git:", err)
 	}
-	w := &vcsWorld{t: t, dir: t.TempDir(), git: git, pages: make(map[string]string)}
+	w := &vcsWorld{t: t, dir: t.TempDir(), git: git, user: t.TempDir(), pages: make(map[string]string)}
 	cert, ca := testAuthority(t)
 	w.caFile = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(w.caFile, ca, 0o600); err != nil {
@@ -271,13 +272,12 @@ type reference struct {
 // in direct mode, through a proxy that only stands for the resolver.
 func (w *vcsWorld) direct(args ...string) (reference, error) {
 	w.t.Helper()
-	dir := w.t.TempDir()
 	cmd := exec.Command("go", args...)
-	cmd.Dir = dir
+	cmd.Dir = w.user
 	proxy := w.resolverProxy()
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GOPATH=" + filepath.Join(dir, "go"), "GOFLAGS=-modcacherw",
-		"GOPROXY=direct", "GOSUMDB=off", "GOENV=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.user, "GOPATH=" + filepath.Join(w.user, "go"), "GOFLAGS=-modcacherw",
+		"GOPROXY=direct", "GOSUMDB=off", "GOENV=off", "GOTOOLCHAIN=local",
 		"SSL_CERT_FILE=" + w.caFile, "GIT_SSL_CAINFO=" + w.caFile, "HTTPS_PROXY=" + proxy, "https_proxy=" + proxy,
 		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL=" + os.DevNull,
 	}
