@@ -237,6 +237,11 @@ func (d *Directory) Repos() []*Repo {
 	return rs
 }
 
+// AllRepos returns all repositories that ever were, sorted by id.
+func (d *Directory) AllRepos() []*Repo {
+	return slices.SortedFunc(maps.Values(d.repos), func(a, b *Repo) int { return a.ID.Compare(b.ID.EventID) })
+}
+
 // Home returns the site that decides for the registry now; the zero Site if the
 // records don't hold the registry's first event.
 func (d *Directory) Home() Site {

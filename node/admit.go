@@ -66,14 +66,18 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 		return admitted{}, err
 	}
 	content, err := n.verify(ctx, &a)
+	if err == nil {
+		if a.verified != nil {
+			a.verified(a.sums != (upstream.Sums{}))
+		}
+		var got admitted
+		var done bool
+		if got, done, err = n.already(&a, content); done && err == nil {
+			return got, n.noDrift(&a)
+		}
+	}
 	if err != nil {
-		return admitted{}, err
-	}
-	if a.verified != nil {
-		a.verified(a.sums != (upstream.Sums{}))
-	}
-	if got, done, err := n.already(&a, content); done {
-		return got, err
+		return admitted{}, n.drifted(&a, content, err)
 	}
 	// From here to the end of the proposal blobs exist that no record refers to
 	// yet; a sweep waits.
@@ -83,7 +87,14 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 		return admitted{}, err
 	}
 	n.vouched(&a, content)
-	return n.propose(ctx, a, content)
+	got, err := n.propose(ctx, a, content)
+	if a.zip != nil {
+		err = errors.Join(err, n.stored(content.Zip.Digest))
+	}
+	if err == nil && a.zip != nil {
+		err = n.noDrift(&a)
+	}
+	return got, n.drifted(&a, content, err)
 }
 
 // already answers an admission of a version that is there, without storing
@@ -105,7 +116,7 @@ func (n *Node) already(a *admission, c events.Content) (got admitted, done bool,
 		return admitted{}, false, nil
 	}
 	if a.zip != nil && a.keeps() && slices.Contains(h.Zips, c.Zip) {
-		if err := n.keep(a); err != nil {
+		if err := errors.Join(n.keep(a), n.stored(c.Zip.Digest)); err != nil {
 			return admitted{}, true, err
 		}
 	}
@@ -140,14 +151,14 @@ func (n *Node) verify(ctx context.Context, a *admission) (events.Content, error)
 	}
 	if a.sums != (upstream.Sums{}) {
 		if c.ModH1 != a.sums.Mod {
-			return c, fail(ErrUpstream, "%s: SECURITY ERROR: the upstream's go.mod is %v, the checksum database says %v", what, c.ModH1, a.sums.Mod)
+			return c, because(errDrift, ErrUpstream, "%s: SECURITY ERROR: the upstream's go.mod is %v, the checksum database says %v", what, c.ModH1, a.sums.Mod)
 		}
 		if a.zip != nil && c.ZipH1 != a.sums.Zip {
-			return c, fail(ErrUpstream, "%s: SECURITY ERROR: the upstream's zip is %v, the checksum database says %v", what, c.ZipH1, a.sums.Zip)
+			return c, because(errDrift, ErrUpstream, "%s: SECURITY ERROR: the upstream's zip is %v, the checksum database says %v", what, c.ZipH1, a.sums.Zip)
 		}
 	}
 	if !a.recorded.IsZero() && c.ZipH1 != a.recorded {
-		return c, fail(ErrUpstream, "%s: the upstream's zip is now %v, and %v was recorded from it; what was recorded stays", what, c.ZipH1, a.recorded)
+		return c, because(errDrift, ErrUpstream, "%s: the upstream's zip is now %v, and %v was recorded from it; what was recorded stays", what, c.ZipH1, a.recorded)
 	}
 	if !a.wantH1.IsZero() && c.ZipH1 != a.wantH1 {
 		return c, fail(ErrUnprocessable, "%s: the zip is %v, not %v as the request says", what, c.ZipH1, a.wantH1)
@@ -348,6 +359,8 @@ func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content
 		return nil // other content is a lie of somebody's, which each site sees for itself
 	}
 	switch v.Status {
+	case events.Purged:
+		return fail(ErrForbidden, "%s was purged from repository %s: %s; it does not come back", what, r.Name, v.Purged.Reason)
 	case events.Hidden:
 		return fail(ErrExists, "%s was deleted from repository %s; a name that was used can't be used again, so publish another version", what, r.Name)
 	case events.Undecided, events.Conflicted:
@@ -358,7 +371,7 @@ func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content
 			return nil
 		}
 		if !a.published {
-			return fail(ErrUpstream, "%s: the upstream now has other content than what was recorded from it at %s: go.mod %v zip %v, recorded go.mod %v zip %v; what was recorded stays",
+			return because(errDrift, ErrUpstream, "%s: the upstream now has other content than what was recorded from it at %s: go.mod %v zip %v, recorded go.mod %v zip %v; what was recorded stays",
 				what, h.First.Time.Format(time.RFC3339), c.ModH1, c.ZipH1, h.ModH1, h.ZipH1)
 		}
 		return fail(ErrExists, "%s is in repository %s already with other content: %v, published at %s at site %s; this one is %v. A version can't be changed: publish another one",

@@ -79,8 +79,10 @@ func (c *claimed) keep(ctx context.Context, stage *blob.Stage) error {
 	// states it is applied, or is being applied.
 	c.sites.node.blobs.admitting.RLock()
 	defer c.sites.node.blobs.admitting.RUnlock()
-	_, err := stage.Commit(v.Blob.Digest)
-	return storeFailed(err, v.Module+"@"+v.Version)
+	if _, err := stage.Commit(v.Blob.Digest); err != nil {
+		return storeFailed(err, v.Module+"@"+v.Version)
+	}
+	return c.sites.node.stored(v.Blob.Digest)
 }
 
 // blame finds out which of several sources gave wrong bytes, and stores the right

@@ -12,6 +12,11 @@ import (
 // or is to hold it and has not put it down to be fetched.
 func (w *wants) missed(b events.Blob) (bool, error) {
 	n := w.sites.node
+	for _, gone := range []func(events.Digest) (bool, error){n.wasEvicted, n.allPurged} {
+		if on, err := gone(b.Digest); err != nil || on {
+			return false, err // it went on purpose
+		}
+	}
 	for v, err := range w.claims(b.Digest) {
 		if err != nil {
 			return false, err

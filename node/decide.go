@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"registry-node/events"
 	"registry-node/replication"
 )
@@ -258,6 +260,21 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 			at, err := n.unblock(ctx, b.pattern(), req.Actor)
 			return nothing{}, at, err
 		})
+	case opPurge:
+		return run(req, func(b awayPurge) (Purged, events.Position, error) {
+			mv := module.Version{Path: b.Module, Version: b.Version}
+			if err := events.CheckVersion(mv); err != nil {
+				return Purged{}, events.Position{}, because(err, ErrInvalid, "%v", err)
+			}
+			return n.purge(ctx, mv, b.Reason, req.Actor)
+		})
+	case opSettle:
+		return run(req, func(b awaySettlement) (nothing, events.Position, error) {
+			at, err := n.settle(ctx, b, req.Actor)
+			return nothing{}, at, err
+		})
+	case opDates:
+		return run(req, func(b awayDates) (Seeded, events.Position, error) { return n.seedTimes(ctx, b, req.Actor) })
 	case opInvite:
 		return run(req, func(b awayInvitation) (nothing, events.Position, error) {
 			at, err := n.invite(ctx, b, req.Actor)
@@ -304,6 +321,9 @@ const (
 	opRepoDelete  = "repo.delete"
 	opRepoRestore = "repo.restore"
 	opUnblock     = "unblock"
+	opPurge       = "purge"
+	opSettle      = "settle"
+	opDates       = "repo.dates"
 	opInvite      = "invite"
 	opJoin        = "join"
 	opSiteChange  = "site.change"

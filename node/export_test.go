@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"time"
+
+	"golang.org/x/mod/module"
 )
 
 // WithoutMending opens a node that does not mend its copies of the log, to show
@@ -39,3 +41,23 @@ func (n *Node) StopFollowing() (release func()) {
 
 // Ended waits until what came of the arrival is known.
 func (s *Stream) Ended() { <-s.arrival.ended }
+
+// NothingToRecord reports whether all that upstreams showed so far has been looked
+// through, see sightings.
+func (n *Node) NothingToRecord() bool { return n.sightings.waiting.Load() == 0 }
+
+// PurgeWithoutCarryingOut has the log record a purge, as if the process died before
+// it was carried out.
+func (n *Node) PurgeWithoutCarryingOut(ctx context.Context, mv module.Version) error {
+	n.life.cancel() // ends purgeLoop, and the committer
+	n.life.wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go n.commits.run(ctx)
+	_, _, err := n.purge(ctx, mv, "a test", "test")
+	return err
+}
+
+// DoNotAsk ends a node's waiting for other sites to say how far they have seen its
+// log.
+func (n *Node) DoNotAsk() { n.commits.release(holdStart) }

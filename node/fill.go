@@ -18,11 +18,14 @@ import (
 // fetches are the requests to upstreams that are under way, and what they said
 // lately. All memory here is bounded, whatever is asked.
 type fetches struct {
-	asks   *flights[askKey, seen]
-	mods   *flights[fillKey, *events.HeldContent]
-	zips   *arrivals[fillKey]
-	asked  *table[askKey, seen]
-	absent *table[fillKey, absence]
+	asks  *flights[askKey, seen]
+	mods  *flights[fillKey, *events.HeldContent]
+	zips  *arrivals[fillKey]
+	asked *table[askKey, seen]
+	// absent are lists, queries and versions (each part is its own) that are not
+	// there.
+	absent    *negatives
+	refreshed *table[refreshKey, time.Time]
 }
 
 type fillKey struct {
@@ -30,16 +33,7 @@ type fillKey struct {
 	mv   module.Version
 }
 
-// absence is when and how an upstream said that a version is not there.
-type absence struct {
-	at  time.Time
-	err error
-}
-
-const (
-	askedSlots  = 1 << 13
-	absentSlots = 1 << 13
-)
+const askedSlots = 1 << 13
 
 func newFetches(l *life, logger *slog.Logger) *fetches {
 	return &fetches{
@@ -47,17 +41,20 @@ func newFetches(l *life, logger *slog.Logger) *fetches {
 		mods:   newFlights[fillKey, *events.HeldContent](l.ctx, &l.wg),
 		zips:   newArrivals[fillKey](l, logger),
 		asked:  newTable[askKey, seen](askedSlots),
-		absent: newTable[fillKey, absence](absentSlots),
+		absent: newNegatives(negativeSlots), refreshed: newTable[refreshKey, time.Time](refreshSlots),
 	}
 }
 
 // unlessAbsent fetches, unless the upstream said a moment ago that there is no
-// such version, and remembers if it says so now. It runs within a flight, so
-// that who comes too late for one finds what that one learnt.
+// such version or is not to be asked, and remembers if it says so now. It runs
+// within a flight, so that who comes too late for one finds what that one learnt.
 func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) error {
-	k := fillKey{r.repo.ID, mv}
-	if a, ok := r.node.fetches.absent.get(k); ok && time.Since(a.at) < freshFor {
-		return a.err
+	if err := r.offline(); err != nil {
+		return err
+	}
+	k := askKey{r.repo.ID, mv.Path, mv.Version}
+	if r.saidAbsent(k) {
+		return r.fetchFailed(upstream.ErrNotFound, mv)
 	}
 	rem, err := r.remote()
 	if err != nil {
@@ -65,7 +62,7 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 	}
 	err = fetch(rem)
 	if errors.Is(err, ErrNotFound) {
-		r.node.fetches.absent.put(k, absence{time.Now(), err})
+		r.node.fetches.absent.put(k)
 	}
 	return err
 }

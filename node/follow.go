@@ -352,6 +352,7 @@ type batch struct {
 	// changesDirectory says that members, homes, repositories or blocks may be
 	// others afterwards.
 	changesDirectory bool
+	purges           bool   // some version was purged
 	wants            []want // of the entries
 }
 
@@ -421,6 +422,10 @@ func (b *batch) look(e events.Entry) error {
 			return err
 		}
 		b.wants = append(b.wants, wants...)
+		if err := notePurge(b.txn, ev.Body); err != nil {
+			return err
+		}
+		b.purges = b.purges || ev.Type == events.VersionPurged{}.Type()
 		b.sites.noteVouch(ev)
 		b.sites.noteRight(ev)
 	}
@@ -438,6 +443,9 @@ func (b *batch) commit() error {
 	}
 	if len(b.wants) > 0 {
 		b.sites.wants.more.notify() // now they can be seen
+	}
+	if b.purges {
+		b.sites.purges.notify()
 	}
 	if b.changesDirectory {
 		if err := b.sites.node.refreshDirectory(); err != nil {

@@ -339,6 +339,7 @@ func mustPublish(t testing.TB, n *node.Node, path, version string) node.Publishe
 // stateHash returns the state hash and the length of the site's log.
 func stateHash(t testing.TB, n *node.Node) string {
 	t.Helper()
+	waitFor(t, "what was seen upstream to be recorded", n.NothingToRecord)
 	r, err := n.Replication()
 	if err != nil {
 		t.Fatal(err)

@@ -17,16 +17,6 @@ import (
 	"registry-node/node/upstream"
 )
 
-// What an upstream says about lists and queries changes, so it is asked again
-// after a while; what it says of exact versions is recorded for ever, but their
-// absence only for a while.
-const (
-	freshFor = time.Minute
-	// failedFor is how long a failure of the upstream stands for what it would
-	// say if it were asked again.
-	failedFor = 5 * time.Second
-)
-
 // seen is what an upstream said to a list or a query, and when.
 type seen struct {
 	At       time.Time `json:"at"`
@@ -34,16 +24,11 @@ type seen struct {
 	Version  string    `json:"version,omitempty"`  // of a query: the one it stands for
 	Info     []byte    `json:"info,omitempty"`     // of a query
 
-	absent bool  // it said that there is no such thing
-	err    error // it failed; what stands above is what it said before, if At is set
-	tried  time.Time
-}
-
-func (s seen) fresh(now time.Time) bool {
-	if s.err != nil {
-		return now.Sub(s.tried) < failedFor
-	}
-	return now.Sub(s.tried) < freshFor
+	absent bool // it said that there is no such thing
+	// outdated says that it failed, and what it said before is too old.
+	outdated bool
+	err      error // it failed; what stands above is what it said before, if At is set
+	tried    time.Time
 }
 
 func (s seen) known() bool { return !s.At.IsZero() }
@@ -68,13 +53,16 @@ func (r *Repository) listRemote(ctx context.Context, path string) (List, error) 
 		return List{}, err
 	}
 	switch {
+	case s.outdated:
+		return List{}, s.err
 	case s.known() || h.any:
 	case s.err != nil && !r.belowHeld(path):
 		return List{}, s.err
 	default:
 		return List{}, because(s.err, ErrNotFound, "%s: no such module upstream of repository %s", path, r.repo.Name)
 	}
-	return List{Versions: r.merge(path, s.Versions, h), Stale: s.err != nil}, nil
+	versions, err := r.ripened(ctx, path, r.merge(path, s.Versions, h))
+	return List{Versions: versions, Stale: s.err != nil}, err
 }
 
 // merge returns what an upstream listed together with what is held, sorted,
@@ -127,8 +115,12 @@ func (r *Repository) queryRemote(ctx context.Context, path, query string) (Info,
 	}
 	switch {
 	case s.known():
-		if err := blocked(r.st.dir, module.Version{Path: path, Version: s.Version}); err != nil {
+		mv := module.Version{Path: path, Version: s.Version}
+		if err := blocked(r.st.dir, mv); err != nil {
 			return Info{}, err
+		}
+		if at, young, err := r.opens(mv, time.Now()); err != nil || young {
+			return Info{}, cmp.Or(err, r.tooYoung(mv, at))
 		}
 		return Info{Version: s.Version, Data: s.Info}, nil
 	case s.err != nil && !r.belowHeld(path):
@@ -145,15 +137,28 @@ func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) 
 	if r.HeldOnly {
 		return r.lastSeen(k)
 	}
-	if s, ok := r.node.fetches.asked.get(k); ok && s.fresh(time.Now()) {
+	if off := r.offline(); off != nil {
+		s, err := r.lastSeen(k)
+		s.err = off
+		return s, err
+	}
+	if s, ok := r.askedBefore(k); ok {
 		return s, nil
 	}
 	return r.node.fetches.asks.do(ctx, k, func(ctx context.Context) (seen, error) {
-		if s, ok := r.node.fetches.asked.get(k); ok && s.fresh(time.Now()) {
+		if s, ok := r.askedBefore(k); ok {
 			return s, nil
 		}
 		return r.askUpstream(ctx, k)
 	})
+}
+
+// askedBefore returns what the upstream said lately.
+func (r *Repository) askedBefore(k askKey) (seen, bool) {
+	if s, ok := r.node.fetches.asked.get(k); ok && r.fresh(k, s, time.Now()) {
+		return s, true
+	}
+	return seen{absent: true}, r.saidAbsent(k)
 }
 
 func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
@@ -169,8 +174,10 @@ func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
 		if err := r.remember(k, s); err != nil {
 			return seen{}, err
 		}
+		r.noteSeen(k.path, s)
 	case errors.Is(err, upstream.ErrNotFound):
-		s = seen{absent: true, tried: s.tried}
+		r.node.fetches.absent.put(k)
+		return seen{absent: true}, nil
 	default:
 		tried := s.tried
 		if s, err = r.failedAsk(k, err); err != nil {
@@ -189,7 +196,19 @@ func (r *Repository) failedAsk(k askKey, failure error) (seen, error) {
 	}
 	s, err := r.lastSeen(k)
 	s.err = upstreamFailed(failure, k.String())
+	if s.known() && r.tooOld(s) {
+		s = seen{err: because(s.err, kindOfFailure(s.err), "%v; what it said last, at %s, is older than may be given out (--stale-for)",
+			s.err, s.At.UTC().Format(time.RFC3339)), outdated: true}
+	}
 	return s, err
+}
+
+// kindOfFailure returns the kind of an error of upstreamFailed.
+func kindOfFailure(err error) error {
+	if told, ok := errors.AsType[*Error](err); ok {
+		return told.Kind
+	}
+	return ErrUpstream
 }
 
 func (k askKey) String() string {
@@ -199,7 +218,7 @@ func (k askKey) String() string {
 	return k.path + "@" + strings.TrimPrefix(k.query, "@")
 }
 
-func askOne(ctx context.Context, c *upstream.Client, k askKey) (seen, error) {
+func askOne(ctx context.Context, c source, k askKey) (seen, error) {
 	switch k.query {
 	case "":
 		versions, err := c.List(ctx, k.path)

@@ -67,6 +67,9 @@ type Node struct {
 	sites     *sites
 	bootstrap *bootstrap
 	vouchers  *vouchers
+	sightings *sightings
+	// offline says that this node asks no upstream.
+	offline atomic.Bool
 
 	resolving  sync.Mutex // held while the Directory is made anew
 	rebuilding sync.Mutex // held by Rebuild
@@ -128,6 +131,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.sites = newSites(n)
 	n.blobs.lost = n.sites.lostBlob
 	n.vouchers = newVouchers()
+	n.sightings = newSightings()
 	if n.bootstrap, err = readBootstrap(dir); err != nil {
 		return nil, err
 	}
@@ -149,7 +153,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 		appended: n.sites.durable, mayDate: n.sites.clockTrusted,
 	}
 	// What was kept may be of any site that is known, and say more of them.
-	for _, step := range []func() error{n.refreshDirectory, n.applyKept, n.refreshDirectory} {
+	for _, step := range []func() error{n.loadOffline, n.refreshDirectory, n.applyKept, n.refreshDirectory} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -159,6 +163,8 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	}
 	n.life.wg.Go(func() { n.commits.run(n.life.ctx) })
 	n.life.wg.Go(func() { n.watch(n.life.ctx) })
+	n.life.wg.Go(func() { n.purgeLoop(n.life.ctx) })
+	n.life.wg.Go(func() { n.sightings.run(n.life.ctx, n) })
 	return n, nil
 }
 

@@ -32,7 +32,7 @@ func (r *Repository) Latest(ctx context.Context, path string) (Info, error) {
 }
 
 func (r *Repository) newestPseudo(ctx context.Context, path string) (string, error) {
-	sources, err := r.sources(path)
+	sources, _, err := r.sources(path) // that it is a module, List has found
 	if err != nil {
 		return "", err
 	}
@@ -56,12 +56,15 @@ func (r *Repository) newestPseudo(ctx context.Context, path string) (string, err
 }
 
 func (r *Repository) latestPseudo(ctx context.Context, path string) (string, error) {
+	var refused error // what the upstream calls the newest is not given out
 	if r.repo.Kind == events.Remote && !r.HeldOnly {
 		info, err := r.queryRemote(ctx, path, latestQuery)
-		if err == nil {
+		switch {
+		case err == nil:
 			return info.Version, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
+		case errors.Is(err, ErrForbidden):
+			refused = err
+		case !errors.Is(err, ErrNotFound):
 			return "", err
 		}
 	}
@@ -69,10 +72,15 @@ func (r *Repository) latestPseudo(ctx context.Context, path string) (string, err
 	if err != nil {
 		return "", err
 	}
-	if len(h.pseudo) == 0 {
-		return "", fail(ErrNotFound, "%s: no pseudo-version in repository %s", path, r.repo.Name)
+	for _, v := range slices.Backward(h.pseudo) {
+		if _, young, err := r.opens(module.Version{Path: path, Version: v}, time.Now()); err != nil || !young {
+			return v, err
+		}
 	}
-	return h.pseudo[len(h.pseudo)-1], nil
+	if refused != nil {
+		return "", refused
+	}
+	return "", fail(ErrNotFound, "%s: no pseudo-version in repository %s", path, r.repo.Name)
 }
 
 // highest returns the highest release of sorted versions, else the highest
@@ -105,7 +113,7 @@ func (r *Repository) query(ctx context.Context, path, query string) (Info, error
 	if err := module.CheckPath(path); err != nil {
 		return Info{}, because(err, ErrNotFound, "%v", err)
 	}
-	sources, err := r.sources(path)
+	sources, kept, err := r.sources(path)
 	if err != nil {
 		return Info{}, err
 	}
@@ -116,6 +124,9 @@ func (r *Repository) query(ctx context.Context, path, query string) (Info, error
 			return info, err
 		}
 		absent = err
+	}
+	if kept {
+		return Info{}, r.excluded(ctx, path)
 	}
 	return Info{}, because(absent, ErrNotFound, "%s@%s: repository %s knows no such version, branch or commit", path, query, r.repo.Name)
 }

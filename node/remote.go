@@ -3,11 +3,14 @@ package node
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
+
+	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -18,12 +21,23 @@ import (
 // and its checksum database.
 type remote struct {
 	settings events.RepoSettings
-	client   *upstream.Client
+	client   source
 	sumdb    *upstream.Sumdb
 	dbName   string // of the checksum database, empty if there is none
 	// broken is why the settings can't be used at this node, if so: what one
 	// version of the program accepts another may not.
 	broken error
+}
+
+// source is where a remote repository fetches from.
+type source interface {
+	List(ctx context.Context, path string) ([]string, error)
+	Latest(ctx context.Context, path string) (upstream.Info, error)
+	Query(ctx context.Context, path, query string) (upstream.Info, error)
+	Info(ctx context.Context, mv module.Version) (upstream.Info, error)
+	Mod(ctx context.Context, mv module.Version) ([]byte, error)
+	Zip(ctx context.Context, mv module.Version, w io.Writer, size func(int64)) (int64, error)
+	Close()
 }
 
 func (r *remote) close() {
@@ -78,10 +92,12 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
 		return rem
 	}
-	rem.client = upstream.New(list, opts)
+	client := upstream.New(list, opts)
+	rem.client = client
 	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
-		Database: db, Client: rem.client, State: localState{n, "sumdb " + r.ID.String()},
+		Database: db, Client: client, State: localState{n, "sumdb " + r.ID.String()},
 		Others: func(ctx context.Context, path string) ([]byte, error) { return n.sites.sumdbElsewhere(ctx, r.ID, path) },
+		Closed: (&Repository{node: n, repo: r}).offline,
 	})
 	if err != nil {
 		rem.client.Close()

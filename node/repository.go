@@ -117,48 +117,53 @@ func (r *Repository) Kind() events.RepoKind { return r.repo.Kind }
 
 // sources returns the local and remote repositories that may answer for a
 // module path, in order. What a local repository owns nobody else answers for:
-// its path reaches no upstream.
-func (r *Repository) sources(path string) ([]*Repository, error) {
+// its path reaches no upstream. kept says that patterns keep the path from others
+// that might: if none of those returned has it, that is excluded, not absent.
+func (r *Repository) sources(path string) (members []*Repository, kept bool, err error) {
 	owner := r.st.dir.Owner(path)
-	switch r.repo.Kind {
-	case events.Local:
-		return []*Repository{r}, nil
-	case events.Remote:
-		if owner != nil {
-			return nil, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
+	if r.repo.Kind != events.Virtual {
+		switch {
+		case r.repo.Kind == events.Remote && owner != nil:
+			return nil, false, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
+		case !r.admits(path):
+			return nil, true, nil
 		}
-		return []*Repository{r}, nil
+		return []*Repository{r}, false, nil
 	}
-	var members []*Repository
 	for _, name := range r.repo.Settings.Members {
 		m := r.st.dir.RepoNamed(name)
 		if m == nil || m.Deleted || owner != nil && m.ID != owner.ID {
 			continue
 		}
-		members = append(members, &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly, behind: r.behind})
+		s := &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly, behind: r.behind}
+		if !r.repo.Settings.Asks(name, path) || !s.admits(path) {
+			kept = true
+			continue
+		}
+		members = append(members, s)
 	}
-	if owner != nil && len(members) == 0 {
-		return nil, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
+	if owner != nil && len(members) == 0 && !kept {
+		return nil, false, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
 	}
-	return members, nil
+	return members, kept, nil
 }
 
 // checked is first for a version that may be malformed.
-func checked[T any](r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
+func checked[T any](ctx context.Context, r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
 	if err := events.CheckVersion(mv); err != nil {
 		var none T
 		return none, because(err, ErrNotFound, "%v", err)
 	}
-	return first(r, mv, get)
+	return first(ctx, r, mv, get)
 }
 
 // first returns the answer of the first source that has mv.
-func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
+func first[T any](ctx context.Context, r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
 	var none T
 	if err := blocked(r.st.dir, mv); err != nil {
 		return none, err
 	}
-	sources, err := r.sources(mv.Path)
+	sources, kept, err := r.sources(mv.Path)
 	if err != nil {
 		return none, err
 	}
@@ -171,6 +176,9 @@ func first[T any](r *Repository, mv module.Version, get func(*Repository) (T, er
 		if absent == nil || err != errAbsent {
 			absent = err
 		}
+	}
+	if kept {
+		return none, r.excluded(ctx, mv.Path)
 	}
 	if len(sources) == 1 && absent != errAbsent {
 		return none, r.unsure(absent)
@@ -196,7 +204,7 @@ func (r *Repository) Info(ctx context.Context, path, query string) (Info, error)
 	if events.CheckVersion(mv) != nil {
 		return r.query(ctx, path, query)
 	}
-	return first(r, mv, func(s *Repository) (Info, error) {
+	return first(ctx, r, mv, func(s *Repository) (Info, error) {
 		c, err := s.content(ctx, mv)
 		if err != nil {
 			return Info{}, err
@@ -207,7 +215,7 @@ func (r *Repository) Info(ctx context.Context, path, query string) (Info, error)
 
 // Mod returns the go.mod of a version.
 func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error) {
-	return checked(r, mv, func(s *Repository) ([]byte, error) {
+	return checked(ctx, r, mv, func(s *Repository) ([]byte, error) {
 		c, err := s.content(ctx, mv)
 		if err != nil {
 			return nil, err
@@ -219,7 +227,7 @@ func (r *Repository) Mod(ctx context.Context, mv module.Version) ([]byte, error)
 // Zip opens the zip of a version. Once it has begun to come from elsewhere, what
 // goes wrong with it is an error of its Stream.
 func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
-	return checked(r, mv, func(s *Repository) (Zip, error) {
+	return checked(ctx, r, mv, func(s *Repository) (Zip, error) {
 		z, err := s.zip(ctx, mv)
 		z.Repo = s.repo.Name
 		return z, err
@@ -227,6 +235,9 @@ func (r *Repository) Zip(ctx context.Context, mv module.Version) (Zip, error) {
 }
 
 func (r *Repository) zip(ctx context.Context, mv module.Version) (Zip, error) {
+	if err := r.ripe(ctx, mv); err != nil {
+		return Zip{}, err
+	}
 	c, err := r.recorded(ctx, mv, zipPart)
 	switch {
 	case err != nil:
@@ -324,6 +335,9 @@ func (r *Repository) readable(mv module.Version, v *events.Version) (*events.Hel
 		return &v.Contents[0], nil
 	case events.Hidden:
 		return nil, fail(ErrNotFound, "%s@%s was deleted from repository %s", mv.Path, mv.Version, r.repo.Name)
+	case events.Purged:
+		return nil, fail(ErrForbidden, "%s@%s was purged from repository %s at %s: %s", mv.Path, mv.Version, r.repo.Name,
+			v.PurgedAt.Format("2006-01-02 15:04 MST"), v.Purged.Reason)
 	case events.Undecided:
 		return nil, fail(ErrUnavailable, "%s@%s was published at a site that is no longer home of repository %s; site %s has yet to decide about it",
 			mv.Path, mv.Version, r.repo.Name, r.repo.Home())
@@ -419,7 +433,7 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 	if r.behind != nil {
 		return List{}, r.unsure(errAbsent)
 	}
-	sources, err := r.sources(path)
+	sources, kept, err := r.sources(path)
 	if err != nil {
 		return List{}, err
 	}
@@ -439,10 +453,12 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 		l.Stale = l.Stale || one.Stale
 		l.Versions = append(slices.Clip(one.Versions), l.Versions...)
 	}
-	switch found {
-	case 0:
+	switch {
+	case found == 0 && kept:
+		return List{}, r.excluded(ctx, path)
+	case found == 0:
 		return List{}, because(absent, ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
-	case 1: // as it came, sorted
+	case found == 1: // as it came, sorted
 	default:
 		semver.Sort(l.Versions)
 		l.Versions = slices.Compact(l.Versions)

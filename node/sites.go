@@ -26,6 +26,7 @@ type sites struct {
 	troubles troubles
 	moved    notifier      // some log has got entries here
 	changes  notifier      // what Replication says may be another thing
+	purges   notifier      // something is to be purged
 	announce chan struct{} // has room for one: something is to be told
 	wants    *wants
 	decided  *table[string, replication.DecideAnswer] // by asker and id, for retries

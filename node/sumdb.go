@@ -22,7 +22,10 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 				"%s belongs to the local repository %s and is in no checksum database; set GONOSUMDB to match it", mod, owner.Name)
 		}
 	}
-	rem := r.databaseOf(path)
+	rem, kept := r.databaseOf(path)
+	if mod, ok := lookedUp(path); ok && kept && rem == nil {
+		return upstream.Answer{}, r.excluded(ctx, mod)
+	}
 	if rem == nil {
 		return upstream.Answer{}, fail(ErrNotFound, "%s: repository %s proxies no such checksum database", path, r.repo.Name)
 	}
@@ -41,8 +44,9 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 }
 
 // databaseOf returns the first remote that may answer whose checksum database
-// path names.
-func (r *Repository) databaseOf(path string) *remote {
+// path names; kept says that patterns keep the module of a lookup from one.
+func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
+	mod, lookup := lookedUp(path)
 	members := []events.RepoName{r.repo.Name}
 	if r.repo.Kind == events.Virtual {
 		members = r.repo.Settings.Members
@@ -52,11 +56,18 @@ func (r *Repository) databaseOf(path string) *remote {
 		if m == nil {
 			continue
 		}
-		if rem := r.st.remotes[m.ID]; rem != nil && rem.broken == nil && rem.dbName != "" && strings.HasPrefix(path, rem.dbName+"/") {
-			return rem
+		rem := r.st.remotes[m.ID]
+		if rem == nil || rem.broken != nil || rem.dbName == "" || !strings.HasPrefix(path, rem.dbName+"/") {
+			continue
 		}
+		s := &Repository{node: r.node, st: r.st, repo: m}
+		if lookup && (!s.admits(mod) || r.repo.Kind == events.Virtual && !r.repo.Settings.Asks(name, mod)) {
+			kept = true
+			continue
+		}
+		return rem, kept
 	}
-	return nil
+	return nil, kept
 }
 
 // lookedUp returns the module path of a lookup.

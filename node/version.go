@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
@@ -19,6 +20,7 @@ import (
 type reads struct {
 	versions *table[versionKey, versionEntry]
 	lists    *table[listKey, listEntry]
+	ages     *table[seenKey, agesEntry]
 }
 
 type versionKey struct {
@@ -31,6 +33,21 @@ type versionEntry struct {
 	dir        *events.Directory
 	generation uint64
 	version    *events.Version
+}
+
+// seenKey names the ages of a module's versions, by the clocks that count or by
+// all.
+type seenKey struct {
+	repo events.RepoID
+	path string
+	all  bool
+}
+
+type agesEntry struct {
+	index      *index.Index
+	dir        *events.Directory
+	generation uint64
+	ages       map[string]time.Time
 }
 
 type listKey struct {
@@ -48,6 +65,7 @@ type listEntry struct {
 const (
 	versionSlots = 1 << 13
 	listSlots    = 1 << 12
+	ageSlots     = 1 << 10
 	// maxRemembered bounds what one slot may hold in bytes; what is larger is
 	// resolved each time.
 	maxRemembered = 8 << 10
@@ -56,7 +74,7 @@ const (
 )
 
 func newReads() *reads {
-	return &reads{newTable[versionKey, versionEntry](versionSlots), newTable[listKey, listEntry](listSlots)}
+	return &reads{newTable[versionKey, versionEntry](versionSlots), newTable[listKey, listEntry](listSlots), newTable[seenKey, agesEntry](ageSlots)}
 }
 
 // version resolves what the logs say of mv in repository r. The result is

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"registry-node/events"
 )
 
@@ -177,6 +179,9 @@ func (w *wants) fetch(ctx context.Context, v want) error {
 		return err // the entry was taken back: it wants nothing any more
 	}
 	due, known := w.due(v)
+	if purged, err := s.node.isPurged(v.Repo, module.Version{Path: v.Module, Version: v.Version}); err != nil || purged {
+		return err
+	}
 	switch {
 	case !known:
 		return fmt.Errorf("repository %v is not known here yet", v.Repo)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"golang.org/x/time/rate"
 
@@ -108,4 +109,40 @@ func (s *Store) removeLocked(d events.Digest) (ok bool, err error) {
 		return false, err
 	}
 	return true, nil
+}
+
+// Erase durably removes the blob d and all that was set aside of it; ok is false
+// if there was nothing. What is open is read to its end by who opened it.
+func (s *Store) Erase(d events.Digest) (ok bool, err error) {
+	if ok, err = s.eraseLocked(d); err != nil {
+		return false, fmt.Errorf("erase blob %v: %w", d, err)
+	}
+	return ok, nil
+}
+
+func (s *Store) eraseLocked(d events.Digest) (ok bool, err error) {
+	if ok, err = s.removeLocked(d); err != nil {
+		return ok, err
+	}
+	sh := &s.shards[d[0]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	names, err := s.disk.names(asideDir)
+	if err != nil {
+		return ok, err
+	}
+	erased := false
+	for _, name := range names {
+		if name != d.Hex() && !strings.HasPrefix(name, d.Hex()+".") {
+			continue
+		}
+		if err := s.disk.remove(asideDir + "/" + name); err != nil {
+			return ok, err
+		}
+		erased = true
+	}
+	if erased {
+		err = s.disk.syncDir(asideDir)
+	}
+	return ok || erased, err
 }

@@ -47,6 +47,9 @@ type SumdbConfig struct {
 	// the database can't be reached: another Sumdb's Held, say. It needs no trust,
 	// as all is proved.
 	Others func(ctx context.Context, path string) ([]byte, error)
+	// Closed, if not nil, says why the database is not to be asked now, nil if it
+	// may be. What Others have is used all the same.
+	Closed func() error
 }
 
 // Sums are the hashes that the checksum database has for one module version.

@@ -18,6 +18,7 @@ type sumdbRemote struct {
 	client *Client
 	db     Database
 	others func(ctx context.Context, path string) ([]byte, error) // may be nil
+	closed func() error                                           // may be nil
 	probes *flights[entry]
 
 	mu    sync.Mutex
@@ -26,7 +27,7 @@ type sumdbRemote struct {
 }
 
 func newSumdbRemote(ctx context.Context, cfg SumdbConfig) *sumdbRemote {
-	r := &sumdbRemote{client: cfg.Client, db: cfg.Database, others: cfg.Others, probes: newFlights[entry](ctx)}
+	r := &sumdbRemote{client: cfg.Client, db: cfg.Database, others: cfg.Others, closed: cfg.Closed, probes: newFlights[entry](ctx)}
 	if !r.db.Off() {
 		r.client.guard.trust(r.db.direct())
 	}
@@ -47,6 +48,11 @@ func (r *sumdbRemote) get(ctx context.Context, path string, limit int64) ([]byte
 }
 
 func (r *sumdbRemote) ask(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if r.closed != nil {
+		if err := r.closed(); err != nil {
+			return nil, &Error{Op: opSumdb, Class: ErrUnavailable, Err: err}
+		}
+	}
 	base, err := r.find(ctx)
 	if err != nil {
 		return nil, err

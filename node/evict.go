@@ -1,0 +1,106 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/index"
+)
+
+// Evicted is what was removed from a remote repository's cache at this site.
+type Evicted struct {
+	Versions int   `json:"versions"` // of which a zip was removed
+	Blobs    int   `json:"blobs"`
+	Bytes    int64 `json:"bytes"`
+}
+
+const evictedSpace = "evicted"
+
+// Evict removes the zips of matching versions from what this site caches of a
+// remote repository, and forgets what the upstream said of their modules. Their
+// names and hashes stay for ever: what is fetched again must be the same. Errors:
+// ErrNotFound (nothing matches), ErrInvalid (not a remote repository).
+func (n *Node) Evict(ctx context.Context, name events.RepoName, p events.VersionPattern) (e Evicted, err error) {
+	r, err := n.remoteNamed(name)
+	if err != nil {
+		return e, err
+	}
+	matched := false
+	for rec, err := range n.matching(r.repo, p) {
+		if err != nil {
+			return e, fmt.Errorf("index: %w", err)
+		}
+		if ctx.Err() != nil {
+			return e, context.Cause(ctx)
+		}
+		_, mv, _ := rec.Key.Version()
+		if !p.Match(mv) {
+			continue
+		}
+		matched = true
+		n.fetches.refreshed.put(refreshKey{r.repo.ID, mv.Path}, time.Now())
+		before := e.Blobs
+		for _, c := range rec.Contributions {
+			for v := range wantsOf(c.Site, c.Facts) {
+				if v.Mod {
+					continue
+				}
+				if err := n.evict(v.Blob, &e); err != nil {
+					return e, err
+				}
+			}
+		}
+		if e.Blobs > before {
+			e.Versions++
+		}
+	}
+	if !matched {
+		return e, fail(ErrNotFound, "repository %s holds nothing that matches %v", name, p)
+	}
+	return e, nil
+}
+
+// matching yields the records of a repository's versions among which are all that
+// the pattern matches.
+func (n *Node) matching(r *events.Repo, p events.VersionPattern) iter.Seq2[index.Record, error] {
+	path := ""
+	if mv, ok := p.Exact(); ok {
+		path = mv.Path
+	}
+	return n.index.Load().Prefix(events.VersionsPrefix(r.ID, path))
+}
+
+// evict removes one blob, unless a local repository has the same bytes. The mark
+// comes first: a blob that is gone and not marked would be taken for lost.
+func (n *Node) evict(b events.Blob, e *Evicted) error {
+	for key, err := range n.index.Load().Referrers(b.Digest) {
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		id, _, ok := key.Version()
+		if r := n.directory().Repo(id); !ok || r == nil || r.Kind != events.Remote {
+			return nil
+		}
+	}
+	if !n.blobs.held(b) {
+		return nil
+	}
+	if err := n.index.Load().Local(evictedSpace).Set(b.Digest.Hex(), []byte{}); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	ok, err := n.blobs.store.Erase(b.Digest)
+	if ok {
+		e.Blobs++
+		e.Bytes += b.Size
+	}
+	return err
+}
+
+// wasEvicted reports whether a blob that is not here was removed on purpose.
+func (n *Node) wasEvicted(d events.Digest) (bool, error) {
+	_, ok, err := n.index.Load().Local(evictedSpace).Get(d.Hex())
+	return ok, err
+}

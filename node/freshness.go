@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"registry-node/events"
+)
+
+// What an upstream says about lists and queries changes, so it is asked again
+// after a while; what it says of exact versions is recorded for ever, but their
+// absence only for a while. These are the defaults of a repository's settings.
+const (
+	defaultTTL      = time.Minute
+	defaultStaleFor = 7 * 24 * time.Hour
+	// failedFor is how long a failure of the upstream stands for what it would
+	// say if it were asked again.
+	failedFor = 5 * time.Second
+)
+
+// fresh reports whether what an upstream said still stands for what it would say.
+func (r *Repository) fresh(k askKey, s seen, now time.Time) bool {
+	p := r.repo.Settings.RemotePolicy
+	ttl := p.QueryTTL.Or(defaultTTL)
+	switch {
+	case s.err != nil:
+		ttl = failedFor
+	case k.query == "":
+		ttl = p.ListTTL.Or(defaultTTL)
+	}
+	return now.Sub(s.tried) < ttl && !r.refreshedSince(k.path, s.tried)
+}
+
+// saidAbsent reports whether the upstream said a while ago that it has not got k,
+// and need not be asked again.
+func (r *Repository) saidAbsent(k askKey) bool {
+	at, ok := r.node.fetches.absent.since(k)
+	return ok && time.Since(at) < r.repo.Settings.AbsentTTL.Or(defaultTTL) && !r.refreshedSince(k.path, at)
+}
+
+// tooOld reports whether an answer is older than what may be given while the
+// upstream can't be asked. Who has switched the upstream off has decided to live
+// with what there is.
+func (r *Repository) tooOld(s seen) bool {
+	return r.offline() == nil && time.Since(s.At) > r.repo.Settings.StaleFor.Or(defaultStaleFor)
+}
+
+// offline is the error that the upstream is not to be asked, nil if it may be.
+func (r *Repository) offline() error {
+	switch {
+	case r.node.offline.Load():
+		return because(errOffline, ErrUnavailable, "this node is switched offline and asks no upstream; an administrator ends that with: registry-node offline off")
+	case r.repo.Settings.Offline:
+		return because(errOffline, ErrUnavailable, "repository %s is switched offline and asks no upstream; an administrator ends that with: registry-node repo set %s --offline=false",
+			r.repo.Name, r.repo.Name)
+	}
+	return nil
+}
+
+// errOffline is the cause of what fails since the upstream is switched off.
+var errOffline = errors.New("offline")
+
+const (
+	nodeSpace  = "node" // switches of this node
+	offlineKey = "offline"
+)
+
+// Offline reports whether this node is switched offline: then it asks no
+// upstream, and serves what is held here or at other sites.
+func (n *Node) Offline() bool { return n.offline.Load() }
+
+// SetOffline switches this node offline or online. It stays so across restarts;
+// other sites are not concerned.
+func (n *Node) SetOffline(off bool) error {
+	local := n.index.Load().Local(nodeSpace)
+	var err error
+	if off {
+		err = local.Set(offlineKey, []byte{})
+	} else {
+		err = local.Delete(offlineKey)
+	}
+	if err == nil {
+		err = n.index.Load().Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	n.offline.Store(off)
+	n.sites.changes.notify()
+	return nil
+}
+
+func (n *Node) loadOffline() error {
+	_, off, err := n.index.Load().Local(nodeSpace).Get(offlineKey)
+	n.offline.Store(off)
+	return err
+}
+
+// refreshKey names a module of a repository, or with an empty path all of them,
+// whose upstream was asked to be asked anew.
+type refreshKey struct {
+	repo events.RepoID
+	path string
+}
+
+const refreshSlots = 1 << 10
+
+// refreshedSince reports whether somebody asked for a fresh answer about a module
+// after at.
+func (r *Repository) refreshedSince(path string, at time.Time) bool {
+	for _, k := range []refreshKey{{r.repo.ID, path}, {r.repo.ID, ""}} {
+		if t, ok := r.node.fetches.refreshed.get(k); ok && !t.Before(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// Refreshed is what Refresh found.
+type Refreshed struct {
+	Module   string   `json:"module,omitempty"`
+	Versions []string `json:"versions,omitempty"` // that the upstream lists now
+}
+
+// Refresh forgets what the upstream of a remote repository said about lists,
+// queries and absences: of one module, which is asked for at once, or with an
+// empty path of all. What is recorded stays. Errors: ErrNotFound, ErrInvalid (the
+// path, or not a remote repository), and those of the upstream.
+func (n *Node) Refresh(ctx context.Context, name events.RepoName, path string) (Refreshed, error) {
+	r, err := n.remoteNamed(name)
+	if err != nil {
+		return Refreshed{}, err
+	}
+	if path == "" {
+		n.fetches.refreshed.put(refreshKey{r.repo.ID, ""}, time.Now())
+		return Refreshed{}, nil
+	}
+	if err := module.CheckPath(path); err != nil {
+		return Refreshed{}, because(err, ErrInvalid, "%v", err)
+	}
+	if err := r.offline(); err != nil {
+		return Refreshed{}, err
+	}
+	switch _, kept, err := r.sources(path); {
+	case err != nil:
+		return Refreshed{}, err
+	case kept:
+		return Refreshed{}, r.excluded(ctx, path)
+	}
+	n.fetches.refreshed.put(refreshKey{r.repo.ID, path}, time.Now())
+	s, err := r.ask(ctx, path, "")
+	switch {
+	case err != nil:
+		return Refreshed{}, err
+	case s.err != nil:
+		return Refreshed{}, s.err
+	case s.absent:
+		return Refreshed{}, fail(ErrNotFound, "%s: no such module upstream of repository %s", path, name)
+	}
+	return Refreshed{path, s.Versions}, nil
+}
+
+// remoteNamed returns a remote repository. It fails with ErrInvalid for another
+// kind.
+func (n *Node) remoteNamed(name events.RepoName) (*Repository, error) {
+	r, err := n.Repository(name)
+	if err != nil {
+		return nil, err
+	}
+	if r.repo.Kind != events.Remote {
+		return nil, fail(ErrInvalid, "repository %s is %v; this is for remote ones", name, r.repo.Kind)
+	}
+	return r, nil
+}
