@@ -82,7 +82,7 @@ func (c *claimed) keep(ctx context.Context, stage *blob.Stage) error {
 	if _, err := stage.Commit(v.Blob.Digest); err != nil {
 		return storeFailed(err, v.Module+"@"+v.Version)
 	}
-	return c.sites.node.stored(v.Blob.Digest)
+	return errors.Join(c.sites.node.clearUnkept(v.Blob.Digest), c.sites.node.stored(v.Blob.Digest))
 }
 
 // blame finds out which of several sources gave wrong bytes, and stores the right

@@ -12,10 +12,8 @@ import (
 // or is to hold it and has not put it down to be fetched.
 func (w *wants) missed(b events.Blob) (bool, error) {
 	n := w.sites.node
-	for _, gone := range []func(events.Digest) (bool, error){n.wasEvicted, n.allPurged} {
-		if on, err := gone(b.Digest); err != nil || on {
-			return false, err // it went on purpose
-		}
+	if purged, err := n.allPurged(b.Digest); err != nil || purged {
+		return false, err
 	}
 	for v, err := range w.claims(b.Digest) {
 		if err != nil {
@@ -24,12 +22,12 @@ func (w *wants) missed(b events.Blob) (bool, error) {
 		if v.Blob != b {
 			continue
 		}
+		if unkept, err := n.unkept(v); err != nil {
+			return false, err
+		} else if unkept {
+			continue
+		}
 		if v.from == n.id.Site {
-			if unkept, err := n.unkept(v); err != nil {
-				return false, err
-			} else if unkept {
-				continue
-			}
 			return true, nil
 		}
 		_, put, err := w.local().Get(v.key)

@@ -17,8 +17,6 @@ type Evicted struct {
 	Bytes    int64 `json:"bytes"`
 }
 
-const evictedSpace = "evicted"
-
 // Evict removes the zips of matching versions from what this site caches of a
 // remote repository, and forgets what the upstream said of their modules. Their
 // names and hashes stay for ever: what is fetched again must be the same. Errors:
@@ -88,7 +86,7 @@ func (n *Node) evict(b events.Blob, e *Evicted) error {
 	if !n.blobs.held(b) {
 		return nil
 	}
-	if err := n.index.Load().Local(evictedSpace).Set(b.Digest.Hex(), []byte{}); err != nil {
+	if err := n.setUnkept(b.Digest); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	ok, err := n.blobs.store.Erase(b.Digest)
@@ -97,10 +95,4 @@ func (n *Node) evict(b events.Blob, e *Evicted) error {
 		e.Bytes += b.Size
 	}
 	return err
-}
-
-// wasEvicted reports whether a blob that is not here was removed on purpose.
-func (n *Node) wasEvicted(d events.Digest) (bool, error) {
-	_, ok, err := n.index.Load().Local(evictedSpace).Get(d.Hex())
-	return ok, err
 }

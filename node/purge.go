@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -218,7 +217,4 @@ func (n *Node) allPurged(d events.Digest) (bool, error) {
 
 // stored is told of a blob that has just been stored: of one that was purged while
 // it came, nothing may stay.
-func (n *Node) stored(d events.Digest) error {
-	local := n.index.Load().Local(evictedSpace)
-	return errors.Join(n.erase(d), local.Delete(d.Hex()))
-}
+func (n *Node) stored(d events.Digest) error { return n.erase(d) }

@@ -3,8 +3,9 @@ package node
 import "registry-node/events"
 
 // The zips that passed through this node without being kept, as their repository
-// wants it, are rows of local state: so nobody takes them for lost, even when the
-// repository has come to keep zips since.
+// wants it, and those that were removed from its cache, are rows of local state:
+// so nobody takes them for lost, even when the repository has come to keep zips
+// since.
 
 const unkeptSpace = "unkept"
 
@@ -23,8 +24,9 @@ func (n *Node) clearUnkept(d events.Digest) error {
 	return local.Delete(d.Hex())
 }
 
-// unkept reports whether a blob that this site states need not be here: it is a
-// zip of a remote repository that keeps none, or kept none when it passed through.
+// unkept reports whether a blob need not be here: it is a zip of a remote
+// repository that keeps none, or kept none when it passed through, or it was
+// removed on purpose.
 func (n *Node) unkept(v want) (bool, error) {
 	r := n.directory().Repo(v.Repo)
 	if v.Mod || r == nil || r.Kind != events.Remote {
