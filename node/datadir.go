@@ -25,6 +25,7 @@ import (
 //	stream/      copy one of the log (JetStream)
 //	index/       copy two of the log, and all that is derived from the logs
 //	blobs/       zips and large go.mod files under their SHA-256
+//	vcs/         clones of repositories that modules are made of
 //	access/      made by serve: who fetched what, a file for each day
 //	admin.sock   made by serve: who can open it is an administrator
 //	http.addr    made by serve: the address it listens on

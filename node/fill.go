@@ -61,6 +61,9 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 		return err
 	}
 	err = fetch(rem)
+	if err == nil || errors.Is(err, upstream.ErrUnavailable) || errors.Is(err, upstream.ErrTimeout) {
+		rem.asked(err) // else it answered, with something that is refused
+	}
 	if errors.Is(err, ErrNotFound) {
 		r.node.fetches.absent.put(k)
 	}

@@ -167,6 +167,7 @@ func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
 		return seen{}, err
 	}
 	s, err := askOne(ctx, rem.client, k)
+	rem.asked(err)
 	s.tried = time.Now()
 	switch {
 	case err == nil:

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -27,6 +30,31 @@ type remote struct {
 	// broken is why the settings can't be used at this node, if so: what one
 	// version of the program accepts another may not.
 	broken error
+	// dir is where a VCS upstream keeps its clones; empty if it is none.
+	dir string
+	// failing is since when the upstream has failed, and how; nil if it has not, or
+	// not since it last answered.
+	failing atomic.Pointer[failing]
+}
+
+type failing struct {
+	since time.Time
+	err   error
+}
+
+// asked notes how a request to the upstream ended. What is absent is an answer.
+func (r *remote) asked(err error) {
+	switch {
+	case err == nil, errors.Is(err, upstream.ErrNotFound):
+		r.failing.Store(nil)
+	case errors.Is(err, context.Canceled):
+	default:
+		f := &failing{time.Now(), err}
+		if old := r.failing.Load(); old != nil {
+			f.since = old.since
+		}
+		r.failing.Store(f)
+	}
 }
 
 // source is where a remote repository fetches from.
@@ -75,7 +103,7 @@ func (n *Node) setDirectory(d *events.Directory) {
 	}
 	for id, r := range old.remotes {
 		if st.remotes[id] != r {
-			n.life.wg.Go(r.close) // waits for what is under way
+			n.life.wg.Go(func() { n.discard(r) }) // waits for what is under way
 		}
 	}
 }
@@ -94,12 +122,20 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 	}
 	client := upstream.New(list, opts)
 	rem.client = client
+	if r.Settings.Upstream == events.UpstreamVCS {
+		if err := n.openVCS(rem, r, opts); err != nil {
+			client.Close()
+			rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
+			return rem
+		}
+	}
 	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
 		Database: db, Client: client, State: localState{n, "sumdb " + r.ID.String()},
 		Others: func(ctx context.Context, path string) ([]byte, error) { return n.sites.sumdbElsewhere(ctx, r.ID, path) },
 		Closed: (&Repository{node: n, repo: r}).offline,
 	})
 	if err != nil {
+		client.Close()
 		rem.client.Close()
 		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: checksum database: %v", r.Name, err)
 		return rem
@@ -111,14 +147,18 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 // parseRemote checks the settings of a remote repository. self are the
 // addresses of this node, to which an upstream may not lead back.
 func parseRemote(s events.RepoSettings, self []string) (list upstream.List, db upstream.Database, err error) {
-	if list, err = upstream.ParseList(s.Upstream); err != nil {
+	goproxy := s.Upstream
+	if goproxy == events.UpstreamVCS {
+		goproxy = "off" // no GOPROXY is asked; the list is the way to the checksum database
+	}
+	if list, err = upstream.ParseList(goproxy); err != nil {
 		return list, db, fmt.Errorf("upstream: %w", err)
 	}
 	if list.HasCredentials() {
 		return list, db, fmt.Errorf("upstream %s holds a password; settings are written to the log, where secrets must not be", list)
 	}
 	if list.EndsInDirect() {
-		return list, db, fmt.Errorf(`upstream %s ends in "direct", which a remote repository of this kind can't follow; name GOPROXY URLs only`, list)
+		return list, db, fmt.Errorf(`upstream %s ends in "direct", which this remote repository can't follow; name GOPROXY URLs only, make another one with the upstream %q, and a virtual one of both`, list, events.UpstreamVCS)
 	}
 	for u := range strings.FieldsFuncSeq(s.Upstream, func(r rune) bool { return r == ',' || r == '|' }) {
 		if leadsBack(u, self) {
