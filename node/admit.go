@@ -62,13 +62,13 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 	if err := blocked(n.directory(), a.mv); err != nil {
 		return admitted{}, err
 	}
-	if err := n.space.check(); err != nil {
-		return admitted{}, err
-	}
 	content, err := n.verify(ctx, &a)
 	if err == nil {
 		if a.verified != nil {
 			a.verified(a.sums != (upstream.Sums{}))
+		}
+		if err := n.space.check(); err != nil {
+			return admitted{}, err
 		}
 		var got admitted
 		var done bool

@@ -82,8 +82,9 @@ func (r *Repository) held(ctx context.Context, mv module.Version) (*events.HeldC
 }
 
 // fetchMod fetches info and go.mod of mv, verifies and records them. Concurrent
-// calls are one.
-func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.HeldContent, error) {
+// calls are one. If it is this call that fetches, then fetched, unless it is nil,
+// is told when they have come, a moment before they are recorded.
+func (r *Repository) fetchMod(ctx context.Context, mv module.Version, fetched func()) (*events.HeldContent, error) {
 	return r.node.fetches.mods.do(ctx, fillKey{r.repo.ID, mv}, func(ctx context.Context) (*events.HeldContent, error) {
 		c, err := r.held(ctx, mv)
 		if err != nil || c != nil && c.HasMod() {
@@ -93,6 +94,9 @@ func (r *Repository) fetchMod(ctx context.Context, mv module.Version) (*events.H
 			f, err := rem.fetchMod(ctx, mv)
 			if err != nil {
 				return r.fetchFailed(err, mv)
+			}
+			if fetched != nil && (f.sums == (upstream.Sums{}) || f.sums.Mod == upstream.GoModH1(f.mod)) {
+				fetched()
 			}
 			c, err = r.record(ctx, rem, f)
 			return err

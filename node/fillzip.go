@@ -12,8 +12,8 @@ import (
 )
 
 // zipFill is the zip of a version on its way here from the upstream. Its clients
-// get what has come as soon as the go.mod is held and the checksum database, if
-// there is one for it, has answered: so what is not there, or may not be had, is
+// get what has come as soon as info and go.mod are known and the checksum database,
+// if there is one for it, has answered: so what is not there, or may not be had, is
 // answered by a status, as ever. They get the end when the zip has been verified;
 // if no checksum database vouches for it, when it is recorded, so that no other
 // content is ever recorded than what somebody has.
@@ -122,7 +122,7 @@ func (f *zipFill) gather(ctx context.Context, rem *remote) (*events.HeldContent,
 		_, err := rem.client.Zip(ctx, f.mv, f, func(size int64) { f.begin(f.stage, size) })
 		came <- err
 	}()
-	c, err := f.repo.fetchMod(ctx, f.mv)
+	c, err := f.repo.fetchMod(ctx, f.mv, f.allow)
 	var sums upstream.Sums
 	if err == nil {
 		sums, err = rem.sums(ctx, f.mv)

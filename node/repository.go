@@ -267,7 +267,7 @@ func (r *Repository) content(ctx context.Context, mv module.Version) (*events.He
 	if c != nil || err != nil {
 		return c, err
 	}
-	return r.fetchMod(ctx, mv)
+	return r.fetchMod(ctx, mv, nil)
 }
 
 // recorded returns what is recorded of a version, here or with a site that is

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,11 +33,16 @@ const (
 // download from the upstream itself. The go command and the node verify against
 // the checksum database both.
 func (b *bench) cold(ctx context.Context) error {
-	up, err := newUpstream(b.dir)
+	up, err := newUpstream(coldLatency)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
+	for i := range coldModules {
+		if err := up.add(b.dir, module.Version{Path: fmt.Sprintf("cold.example/m%d", i), Version: "v1.0.0"}, coldSize); err != nil {
+			return err
+		}
+	}
 	var ratios, ours, theirs []float64
 	for i := range rounds {
 		direct, err := up.download(ctx, filepath.Join(b.dir, fmt.Sprint("cold-direct", i)), up.URL)
@@ -66,16 +72,13 @@ type upstream struct {
 	key   string
 	files map[string][]byte // by path below the GOPROXY
 	sums  map[module.Version][]byte
+	rate  int // bytes per second of each answer; 0: as fast as may be
 }
 
-func newUpstream(dir string) (*upstream, error) {
+// newUpstream returns one that takes so long for each answer. What is added to it
+// is added before it is asked.
+func newUpstream(latency time.Duration) (*upstream, error) {
 	up := &upstream{files: map[string][]byte{}, sums: map[module.Version][]byte{}}
-	for i := range coldModules {
-		mv := module.Version{Path: fmt.Sprintf("cold.example/m%d", i), Version: "v1.0.0"}
-		if err := up.add(dir, mv); err != nil {
-			return nil, err
-		}
-	}
 	skey, vkey, err := note.GenerateKey(rand.Reader, "sums.example")
 	if err != nil {
 		return nil, err
@@ -92,20 +95,38 @@ func newUpstream(dir string) (*upstream, error) {
 	mux.HandleFunc("/sumdb/sums.example/supported", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if body, ok := up.files[strings.TrimPrefix(r.URL.Path, "/")]; ok {
-			w.Write(body)
+			up.send(w, r, body)
 			return
 		}
 		http.Error(w, "not found", http.StatusNotFound)
 	})
 	up.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(coldLatency)
+		time.Sleep(latency)
 		mux.ServeHTTP(w, r)
 	}))
 	return up, nil
 }
 
-func (up *upstream) add(dir string, mv module.Version) error {
-	z, err := moduleZip(mv.Path, mv.Version, coldSize)
+// send writes a body at the upstream's rate.
+func (up *upstream) send(w http.ResponseWriter, r *http.Request, body []byte) {
+	if up.rate == 0 {
+		w.Write(body) // fails only if the client is gone
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	const part = 32 << 10
+	for begin, sent := time.Now(), 0; sent < len(body) && r.Context().Err() == nil; {
+		n, err := w.Write(body[sent:min(len(body), sent+part)])
+		if err != nil {
+			return
+		}
+		sent += n
+		time.Sleep(time.Until(begin.Add(time.Duration(float64(sent) / float64(up.rate) * float64(time.Second)))))
+	}
+}
+
+func (up *upstream) add(dir string, mv module.Version, size int) error {
+	z, err := moduleZip(mv.Path, mv.Version, size)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (b *bench) add(what, got, reference, ratio, goal string) {
 }
 
 func main() {
-	only := flag.String("only", "read,cold,publish,scale,sites", "which measurements to make")
+	only := flag.String("only", "read,cold,stream,publish,scale,sites", "which measurements to make")
 	duration := flag.Duration("duration", 4*time.Second, "how long each load lasts")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -62,7 +62,7 @@ func run(ctx context.Context, only []string, duration time.Duration) error {
 		return fmt.Errorf("build (run this from the repository's top): %w", err)
 	}
 	measurements := map[string]func(context.Context) error{
-		"read": b.read, "cold": b.cold, "publish": b.publish, "scale": b.scale, "sites": b.sites,
+		"read": b.read, "cold": b.cold, "stream": b.stream, "publish": b.publish, "scale": b.scale, "sites": b.sites,
 	}
 	for _, name := range only {
 		m, ok := measurements[name]

@@ -63,7 +63,7 @@ func (c *Client) zipFrom(ctx context.Context, e entry, rq request, out *zipWrite
 	case out.n == 0:
 		out.size = a.size
 	case out.size >= 0 && a.size >= 0 && a.size != out.size:
-		return a.bad(fmt.Errorf("its length is %d, that of the upstream before %d", a.size, out.size))
+		return a.bad(otherLength(a.size, out.size))
 	}
 	if err := skipSame(a, body, out); err != nil {
 		return err
@@ -75,10 +75,19 @@ func (c *Client) zipFrom(ctx context.Context, e entry, rq request, out *zipWrite
 			return a.tooLarge()
 		}
 	}
-	if err == nil && (a.size >= 0 && out.n != a.size || out.size >= 0 && out.n != out.size) {
+	switch {
+	case err != nil:
+		return err
+	case a.size >= 0 && out.n != a.size:
 		return a.bad(errTruncated)
+	case out.size >= 0 && out.n != out.size:
+		return a.bad(otherLength(out.n, out.size))
 	}
-	return err
+	return nil
+}
+
+func otherLength(got, before int64) error {
+	return fmt.Errorf("its length is %d, that of the upstream before %d", got, before)
 }
 
 // skipSame reads what out already has from body, and fails if it differs.
