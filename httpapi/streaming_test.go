@@ -348,6 +348,7 @@ func TestBadColdZipIsCut(t *testing.T) {
 				tap.open(300_000)
 				early := g.openZip(repo, mv)
 				early.read(100_000)
+				g.get(strings.TrimSuffix(zipPath(repo, mv), ".zip") + ".mod")
 				seq := g.seq() // the go.mod is recorded
 				late := g.openZip(repo, mv)
 				tap.open(len(bad))
