@@ -137,12 +137,12 @@ func (f *zipFill) gather(ctx context.Context, rem *remote) (*events.HeldContent,
 }
 
 // verified is told that the zip is what it should be: vouched, if the checksum
-// database says so. Then clients need not wait for it to be recorded, unless the
-// registry's home has decided otherwise.
+// database says so. Then clients need not wait for it to be recorded, unless it
+// was purged meanwhile, or the registry's home has decided otherwise.
 func (f *zipFill) verified(vouched bool) {
 	n := f.repo.node
 	v, err := n.version(n.directory(), f.repo.repo, f.mv)
-	if vouched && err == nil && v.Settled == nil {
+	if vouched && err == nil && v.Settled == nil && v.Status != events.Purged {
 		f.pass()
 	}
 }
