@@ -3,8 +3,10 @@ package httpapi_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb"
@@ -47,8 +50,9 @@ type scripted struct {
 // armed is a fault that answers the requests of some kinds.
 type armed struct {
 	script
-	hits string // kinds, see kindOf
-	hit  int    // requests that it has answered
+	hits  string        // kinds, see kindOf
+	hit   int           // requests that it has answered
+	began chan struct{} // closed when the client has the header of its answer
 }
 
 // kindOf says what a request is for: l list, a @latest, i info, m go.mod, z zip,
@@ -107,7 +111,7 @@ func (s *scripted) add(t *testing.T, mv module.Version, files map[string]string)
 func (s *scripted) arm(name, hits string, f script) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults[name] = &armed{script: f, hits: hits}
+	s.faults[name] = &armed{script: f, hits: hits, began: make(chan struct{})}
 }
 
 // heal ends the fault of a case, and returns how many requests it answered.
@@ -117,6 +121,35 @@ func (s *scripted) heal(name string) int {
 	hit := s.faults[name].hit
 	delete(s.faults, name)
 	return hit
+}
+
+// begin says that the client of a case has the header of its answer.
+func (s *scripted) begin(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.faults[name]; f != nil && f.began != nil {
+		close(f.began)
+		f.began = nil
+	}
+}
+
+// late is a script that sends header and half of the honest body, and the rest
+// and the end only when the client has begun to receive.
+func (s *scripted) late(header, rest string, end func(net.Conn)) script {
+	return func(w http.ResponseWriter, r *http.Request, honest []byte) {
+		name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+		s.mu.Lock()
+		began := s.faults[name].began
+		s.mu.Unlock()
+		wire(func(c net.Conn, honest []byte) {
+			half(header)(c, honest)
+			select {
+			case <-began:
+			case <-time.After(10 * time.Second): // then the outcome is another one
+			}
+			io.WriteString(c, rest)
+		}, end)(w, r, honest)
+	}
 }
 
 func (s *scripted) faultFor(name, kind string) script {

@@ -81,6 +81,8 @@ func faultRows(t *testing.T, up *scripted, inner string) []faultRow {
 	same := func(b []byte) []byte { return b }
 	sums := faultOptions{hits: "d"}
 	slow := faultOptions{slow: true}
+	unvouched := faultOptions{noSum: true}
+	at := wanted.Path + "@" + wanted.Version + "/"
 	rows := []faultRow{
 		{"an honest redirect", "200 200 200 200 200", movedWithin, faultOptions{}},
 
@@ -105,6 +107,12 @@ func faultRows(t *testing.T, up *scripted, inner string) []faultRow {
 		{"truncated, with length", "502 502 502 502 502/cut", wire(half(headLength), closed), faultOptions{}},
 		{"truncated, in chunks", "502 502 502 502 502/cut", wire(half(headChunked), closed), faultOptions{}},
 		{"truncated, without length", "502 502 502 502 502/cut", wire(half(headOpen), closed), faultOptions{}},
+		{"cut late, with length", "- - - - cut", up.late(headLength, "", closed), faultOptions{}},
+		{"cut late, in chunks", "- - - - cut", up.late(headChunked, "", closed), faultOptions{}},
+		{"cut late, without length", "- - - - cut", up.late(headOpen, "", closed), faultOptions{}},
+		{"reset late, in chunks", "- - - - cut", up.late(headChunked, "", reset), faultOptions{}},
+		{"a wrong end, late", "- - - - cut", up.late(headOpen, strings.Repeat("x", wantedSize/2), closed), faultOptions{}},
+		{"stalls late", "- - - - cut", up.late(headLength, "", gone), slow},
 		{"a length that is too large", "502 502 502 502 502", wire(half(headHuge), closed), faultOptions{}},
 		{"a length that is too small", "- 502 502 502 502/cut", wire(func(c net.Conn, honest []byte) {
 			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(honest)-5, honest)
@@ -151,6 +159,9 @@ func faultRows(t *testing.T, up *scripted, inner string) []faultRow {
 		{"another version in the info", "- - 502 - -", text(infoOf("v1.0.1")), faultOptions{}},
 		{"no canonical version", "- 502 502 - -", text(`{"Version":"v1"}`), faultOptions{}},
 		{"a version of another major", "- 502 502 - -", text(infoOf("v2.0.0")), faultOptions{}},
+		{"an info that is too large to be recorded", "- - 502 - -", changed(func(b []byte) []byte {
+			return append(b, strings.Repeat(" ", 100<<10)...)
+		}), faultOptions{}},
 		{"two answers in one", "- 502 502 - -", changed(func(b []byte) []byte { return append(b, b...) }), faultOptions{}},
 
 		{"another go.mod", "- - 502 502 502/cut", text("module " + wanted.Path + "\n\nrequire evil.test v1.0.0\n"), faultOptions{hits: "m"}},
@@ -162,6 +173,15 @@ func faultRows(t *testing.T, up *scripted, inner string) []faultRow {
 			z, _ := zipOf(t, wanted, map[string]string{"go.mod": "module " + wanted.Path + "\n\ngo 1.22\n"})
 			return z
 		}), faultOptions{first: calls[3].file, noSum: true}},
+
+		{"an empty go.mod that nobody vouches for", "- - - 502 -", text(""), unvouched},
+		{"a zip of another module that nobody vouches for", "- - - - 502/cut", zipped(t, warm.Path+"@v1.0.0/go.mod", "module "+wanted.Path), unvouched},
+		{"a zip with a file outside", "- - - - 502/cut", zipped(t, at+"a.go", "package a", "../a.go", "package a"), unvouched},
+		{"a zip with two names that differ in case", "- - - - 502/cut", zipped(t, at+"a.go", "package a", at+"A.go", "package a"), unvouched},
+		{"a zip with a file twice", "- - - - 502/cut", zipped(t, at+"a.go", "package a", at+"a.go", "package b"), unvouched},
+		{"a zip with a module in a module", "- - - - 502/cut", zipped(t, at+"a.go", "package a", at+"b/go.mod", "module b"), unvouched},
+		{"a zip with a directory", "- - - - 502/cut", zipped(t, at+"a.go", "package a", at+"b/", ""), unvouched},
+		{"a zip bomb", "- - - - 502/cut", zipped(t, at+"a.go", strings.Repeat("\x00", 80<<20)), unvouched},
 
 		{"no checksum database", "- - 502 502 502/cut", says(500), sums},
 		{"a slow checksum database", "- - 504 504 504/cut", wire(nothing, gone), faultOptions{hits: "d", slow: true}},
@@ -215,6 +235,12 @@ type faultCase struct {
 	kind, want string
 }
 
+// faulty is a registry with repositories of an upstream that fails.
+type faulty struct {
+	*registry
+	up *scripted
+}
+
 // TestUpstreamFaults has an upstream fail in every way there is while a client
 // asks a node for each kind of file. The right status comes back in time,
 // nothing wrong is completed or recorded, and when the upstream is well again,
@@ -225,7 +251,7 @@ func TestUpstreamFaults(t *testing.T) {
 	defer inner.Close()
 	up := newScripted(t)
 	rows := faultRows(t, up, inner.URL)
-	g := newRegistry(t)
+	g := faulty{newRegistry(t), up}
 	var cases []*faultCase
 	for i, row := range rows {
 		for j, want := range strings.Fields(row.want) {
@@ -234,25 +260,25 @@ func TestUpstreamFaults(t *testing.T) {
 			}
 			c := &faultCase{row: row, name: fmt.Sprintf("f%d%s", i, calls[j].kind), file: calls[j].file, kind: calls[j].kind, want: want}
 			c.honest = up.files[c.file]
-			g.addFaulty(up, c)
+			g.add(c)
 			cases = append(cases, c)
 		}
 	}
 	if len(rows) < 30 {
 		t.Errorf("%d faults", len(rows))
 	}
-	each(cases, func(c *faultCase) { g.fail(up, c) })
+	each(cases, g.fail)
 	if n := led.Load(); n > 0 {
 		t.Errorf("%d redirects led inside", n)
 	}
-	g.checkOnlyGood(up)
+	g.checkOnlyGood()
 	for _, c := range cases {
 		if up.heal(c.name) == 0 {
 			t.Errorf("%s, %s: the fault was never met", c.row.name, c.file)
 		}
 	}
 	each(slices.DeleteFunc(cases, func(c *faultCase) bool { return c.row.options.lasting }), g.recovers)
-	g.checkOnlyGood(up)
+	g.checkOnlyGood()
 	if left := g.staged(); len(left) > 0 {
 		t.Errorf("left in the blob store: %q", left)
 	}
@@ -273,9 +299,9 @@ func each(cases []*faultCase, f func(*faultCase)) {
 }
 
 // addFaulty makes the repository of a case.
-func (g *registry) addFaulty(up *scripted, c *faultCase) {
+func (g faulty) add(c *faultCase) {
 	g.t.Helper()
-	settings := events.RepoSettings{Upstream: up.URL + "/" + c.name, Sumdb: up.key}
+	settings := events.RepoSettings{Upstream: g.up.URL + "/" + c.name, Sumdb: g.up.key}
 	settings.AbsentTTL, settings.OfflineFor = events.SpanOf(time.Second), events.SpanOf(time.Second)
 	if c.row.options.noSum {
 		settings.Sumdb = "off"
@@ -290,9 +316,9 @@ func (g *registry) addFaulty(up *scripted, c *faultCase) {
 }
 
 // fail asks for the file of a case while the upstream is at fault.
-func (g *registry) fail(up *scripted, c *faultCase) {
+func (g faulty) fail(c *faultCase) {
 	if first := c.row.options.first; first != "" {
-		if got := g.outcome(c.name, first, up.files[first]); got != "200" {
+		if got := g.outcome(c.name, first, g.up.files[first]); got != "200" {
 			g.t.Errorf("%s: %s before the fault: %s", c.row.name, first, got)
 		}
 	}
@@ -300,7 +326,7 @@ func (g *registry) fail(up *scripted, c *faultCase) {
 	if hits == "" {
 		hits = c.kind
 	}
-	up.arm(c.name, hits, c.row.script)
+	g.up.arm(c.name, hits, c.row.script)
 	asked := time.Now()
 	got := g.outcome(c.name, c.file, c.honest)
 	if !slices.Contains(strings.Split(c.want, "/"), got) {
@@ -313,7 +339,7 @@ func (g *registry) fail(up *scripted, c *faultCase) {
 }
 
 // recovers asks until the honest answer comes.
-func (g *registry) recovers(c *faultCase) {
+func (g faulty) recovers(c *faultCase) {
 	ctx, cancel := context.WithTimeout(g.t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -334,7 +360,7 @@ func (g *registry) recovers(c *faultCase) {
 
 // outcome asks a repository for a file, and says what came: a status, "cut", or
 // 200 if it is honest and complete.
-func (g *registry) outcome(repo, file string, honest []byte) string {
+func (g faulty) outcome(repo, file string, honest []byte) string {
 	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.base+"/go/"+repo+file, nil)
@@ -346,6 +372,7 @@ func (g *registry) outcome(repo, file string, honest []byte) string {
 		return err.Error()
 	}
 	defer resp.Body.Close()
+	g.up.begin(repo)
 	body, err := io.ReadAll(resp.Body)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -362,7 +389,7 @@ func (g *registry) outcome(repo, file string, honest []byte) string {
 
 // checkOnlyGood checks that all that was recorded, from the first entry of the
 // log on, is what the upstream has when it is well.
-func (g *registry) checkOnlyGood(up *scripted) {
+func (g faulty) checkOnlyGood() {
 	g.t.Helper()
 	entries, err := g.node.Log(events.Site{}, 1)
 	if err != nil {
@@ -379,13 +406,13 @@ func (g *registry) checkOnlyGood(up *scripted) {
 				continue
 			}
 			base := "/" + filled.Module + "/@v/" + filled.Version
-			if mod := up.files[base+".mod"]; filled.ModH1 != events.HashMod(mod) || filled.HasMod() && !bytes.Equal(filled.Mod, mod) {
+			if mod := g.up.files[base+".mod"]; filled.ModH1 != events.HashMod(mod) || filled.HasMod() && !bytes.Equal(filled.Mod, mod) {
 				g.t.Errorf("recorded as go.mod of %s: %q", base, filled.Mod)
 			}
-			if filled.HasMod() && !bytes.Equal(filled.Info, up.files[base+".info"]) {
+			if filled.HasMod() && !bytes.Equal(filled.Info, g.up.files[base+".info"]) {
 				g.t.Errorf("recorded as info of %s: %q", base, filled.Info)
 			}
-			if want := events.DigestOf(up.files[base+".zip"]); filled.HasZip() && filled.Zip.Digest != want {
+			if want := events.DigestOf(g.up.files[base+".zip"]); filled.HasZip() && filled.Zip.Digest != want {
 				g.t.Errorf("recorded as zip of %s: %v", base, filled.Zip.Digest)
 			} else if filled.HasZip() {
 				zips[want] = true

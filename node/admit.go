@@ -294,12 +294,21 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 		return []events.Body{a.body(r, c)}, nil
 	})
 	if err != nil {
-		return admitted{}, err
+		return admitted{}, a.unrecordable(err)
 	}
 	if !out.Existed {
 		out.Time = at.Time
 	}
 	return out, nil
+}
+
+// unrecordable says whose fault it is that an event can't hold what is admitted:
+// of a fill the upstream's, which is no reason to say that there is nothing.
+func (a *admission) unrecordable(err error) error {
+	if a.published || !errors.Is(err, ErrInvalid) {
+		return err
+	}
+	return because(opaque(err), ErrUpstream, "%s@%s: what the upstream has of it can't be recorded: %v", a.mv.Path, a.mv.Version, err)
 }
 
 // isHomeOf reports why this site can't decide about the versions in r.
