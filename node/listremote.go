@@ -25,6 +25,7 @@ type seen struct {
 	Info     []byte    `json:"info,omitempty"`     // of a query
 
 	absent bool // it said that there is no such thing
+	long   bool // its versions are in the index only
 	// outdated says that it failed, and what it said before is too old.
 	outdated bool
 	err      error // it failed; what stands above is what it said before, if At is set
@@ -155,10 +156,24 @@ func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) 
 
 // askedBefore returns what the upstream said lately.
 func (r *Repository) askedBefore(k askKey) (seen, bool) {
-	if s, ok := r.node.fetches.asked.get(k); ok && r.fresh(k, s, time.Now()) {
-		return s, true
+	s, ok := r.node.fetches.asked.get(k)
+	switch {
+	case !ok || !r.fresh(k, s, time.Now()):
+		return seen{absent: true}, r.saidAbsent(k)
+	case s.long:
+		last, err := r.lastSeen(k)
+		last.err, last.tried = s.err, s.tried
+		return last, err == nil
 	}
-	return seen{absent: true}, r.saidAbsent(k)
+	return s, true
+}
+
+// keep keeps an answer in memory; of a long list only that it is in the index.
+func (r *Repository) keep(k askKey, s seen) {
+	if len(s.Versions) > maxRememberedVersions {
+		s.Versions, s.long = nil, true
+	}
+	r.node.fetches.asked.put(k, s)
 }
 
 func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
@@ -186,7 +201,7 @@ func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
 		}
 		s.tried = tried
 	}
-	r.node.fetches.asked.put(k, s)
+	r.keep(k, s)
 	return s, nil
 }
 

@@ -53,10 +53,3 @@ func (n *negatives) since(k askKey) (at time.Time, ok bool) {
 	at = n.start.Add(time.Duration(s.at.Load()))
 	return at, s.name.Load() == name
 }
-
-// forget forgets one.
-func (n *negatives) forget(k askKey) {
-	if s, name := n.find(k); s.name.Load() == name {
-		s.name.Store(0)
-	}
-}

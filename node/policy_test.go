@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -277,9 +278,8 @@ func TestMemberRules(t *testing.T) {
 	}
 }
 
-// Ten million names that are nowhere cost the memory of the slots that there are,
-// and no event.
-func TestAbsencesAreBounded(t *testing.T) {
+// Names that are nowhere are asked for once in their time, and are no events.
+func TestAbsencesAreNoEvents(t *testing.T) {
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.AbsentTTL = span("1h") })
 	before := stateHash(t, n)
@@ -295,6 +295,26 @@ func TestAbsencesAreBounded(t *testing.T) {
 	if after := stateHash(t, n); after != before {
 		t.Errorf("absences were recorded: %s, then %s", before, after)
 	}
+}
+
+// A list that is too long for memory stands for its time as others do.
+func TestLongListStandsForItsTime(t *testing.T) {
+	up := newProxy(t)
+	var lines strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&lines, "v1.%d.0\n", i)
+	}
+	up.fault("/long/@v/list", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, lines.String()) })
+	n := newRemote(t, up, func(s *events.RepoSettings) { s.ListTTL = span("1h") })
+	for range 3 {
+		if l, err := repo(t, n, "all").List(t.Context(), "pub.example/long"); err != nil || len(l.Versions) != 5000 {
+			t.Fatalf("%d versions, %v", len(l.Versions), err)
+		}
+	}
+	if got := up.count("/list"); got != 1 {
+		t.Errorf("the upstream was asked %d times", got)
+	}
+	waitFor(t, "what was seen to be recorded", n.NothingToRecord)
 }
 
 // A version that is younger than the repository's minimum age is in no list and
