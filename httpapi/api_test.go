@@ -197,15 +197,20 @@ func TestMetrics(t *testing.T) {
 	g.get("/go/public/up.test/m/@v/v1.0.0.zip")
 	g.get("/go/local/corp.test/none/@v/list")
 	g.get("/go/none/x")
+	g.get("/go/dead/up.test/m/@v/list")
 	want := []string{
 		`registry_node_http_requests_total{kind="list",repository="virtual",status="2xx"} 2`,
 		`registry_node_http_requests_total{kind="zip",repository="remote",status="2xx"} 1`,
 		`registry_node_http_requests_total{kind="list",repository="local",status="4xx"} 1`,
 		`registry_node_http_requests_total{kind="malformed",repository="none",status="4xx"} 1`,
 		`registry_node_http_requests_total{kind="publish",repository="local",status="2xx"} 4`,
-		`registry_node_http_request_seconds_count{kind="list"} 3`,
+		`registry_node_http_request_seconds_count{kind="list"} 4`,
 		`registry_node_info{site="here",version="test"} 1`,
 		`registry_node_writable 1`,
+		`registry_node_offline 0`,
+		`registry_node_upstream_failing{repository="public"} 0`,
+		`registry_node_upstream_failing{repository="dead"} 1`,
+		`registry_node_upstream_failing_since_timestamp_seconds{repository="dead"} `,
 		`registry_node_repositories{kind="remote"} 2`,
 		fmt.Sprintf(`registry_node_log_seq{log="here",site="here"} %d`, g.seq()),
 		`registry_node_site_connected{site="here"} 1`,

@@ -28,6 +28,10 @@ var (
 	descTotal    = desc("disk_total_bytes", "Bytes of the file system of the data directory.")
 	descRepos    = desc("repositories", "Repositories that exist, by kind.", "kind")
 
+	descOffline = desc("offline", "1 if the node is switched offline and asks no upstream, else 0.")
+	descFailing = desc("upstream_failing", "1 if the upstream of a remote repository failed when it was asked last, else 0.", "repository")
+	descSince   = desc("upstream_failing_since_timestamp_seconds", "Since when it has failed without an answer in between, since 1970.", "repository")
+
 	descAgreement = desc("agreement", "1 for how the sites agree, as this site sees it, and 0 for the others.", "agreement")
 	descEqualAt   = desc("last_equal_timestamp_seconds", "When all connected sites were last seen to be equal, since 1970.")
 
@@ -50,7 +54,7 @@ var (
 
 func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descInfo, descWritable, descFree, descTotal, descRepos, descAgreement, descEqualAt,
+		descInfo, descWritable, descFree, descTotal, descRepos, descOffline, descFailing, descSince, descAgreement, descEqualAt,
 		descEpoch, descSeq, descBlobsSeq, descConnected, descLag, descSeconds, descBlobs, descBytes,
 		descConflicts, descReasons, descAgrees, descSiteWrite, descSiteTotal, descSiteFree, descHeard,
 	} {
@@ -100,10 +104,20 @@ func (c nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 	for k, n := range repos {
 		to.send(descRepos, float64(n), k.String())
 	}
+	to.send(descOffline, truth(c.node.Offline()))
+	to.upstreams(c.node.Remotes())
 	to.oneOf(descAgreement, st.Replication.Agreement)
 	to.at(descEqualAt, st.Replication.LastEqualAt)
 	for _, s := range st.Replication.Sites {
 		to.site(s)
+	}
+}
+
+// upstreams sends the figures of upstreams.
+func (to gauges) upstreams(remotes []node.RemoteStatus) {
+	for _, r := range remotes {
+		to.send(descFailing, truth(!r.FailingSince.IsZero()), r.Name.String())
+		to.at(descSince, r.FailingSince, r.Name.String())
 	}
 }
 

@@ -227,9 +227,25 @@ func (s *Server) routes(t Trust) *echo.Echo {
 
 	get(e, "/api/v1/log", s.log, admin...)
 	get(e, "/api/v1/fetched", s.fetched, admin...)
+	s.routeRemotes(e, actor, admin)
 	e.POST("/api/v1/verify", s.verify, admin...)
 	e.POST("/api/v1/rebuild", s.rebuild, admin...)
 	return e
+}
+
+// routeRemotes adds the routes about remote repositories and what came from
+// upstreams.
+func (s *Server) routeRemotes(e *echo.Echo, actor string, admin []echo.MiddlewareFunc) {
+	e.POST("/api/v1/repos/:repo/refresh", s.refresh, admin...)
+	e.DELETE("/api/v1/repos/:repo/cached", s.evict, admin...)
+	get(e, "/api/v1/repos/:repo/pending", s.pending, admin...)
+	e.POST("/api/v1/repos/:repo/times", as(actor, s.seedTimes), admin...)
+	e.POST("/api/v1/repos/:repo/settle", as(actor, s.settle), admin...)
+	get(e, "/api/v1/upstreams", s.listUpstreams, admin...)
+	get(e, "/api/v1/drift", s.listDrift, admin...)
+	e.POST("/api/v1/purges", as(actor, s.purge), admin...)
+	get(e, "/api/v1/offline", s.showOffline, admin...)
+	e.PUT("/api/v1/offline", s.setOffline, admin...)
 }
 
 // get routes GET and HEAD, which echo does not take for one.

@@ -61,3 +61,6 @@ func (n *Node) PurgeWithoutCarryingOut(ctx context.Context, mv module.Version) e
 // DoNotAsk ends a node's waiting for other sites to say how far they have seen its
 // log.
 func (n *Node) DoNotAsk() { n.commits.release(holdStart) }
+
+// AddUpstreams is addUpstreams.
+func (s *Status) AddUpstreams(remotes []RemoteStatus) { s.addUpstreams(remotes) }

@@ -38,8 +38,8 @@ type remote struct {
 }
 
 type failing struct {
-	since time.Time
-	err   error
+	since, last time.Time // the first and the last failure
+	err         error
 }
 
 // asked notes how a request to the upstream ended. What is absent is an answer.
@@ -49,7 +49,8 @@ func (r *remote) asked(err error) {
 		r.failing.Store(nil)
 	case errors.Is(err, context.Canceled):
 	default:
-		f := &failing{time.Now(), err}
+		now := time.Now()
+		f := &failing{now, now, err}
 		if old := r.failing.Load(); old != nil {
 			f.since = old.since
 		}

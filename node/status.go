@@ -11,6 +11,7 @@ type Status struct {
 	Registry    events.Digest `json:"registry"`
 	Writable    bool          `json:"writable"`
 	Reasons     []string      `json:"reasons"` // why it is not, or what else needs a person
+	Remarks     []string      `json:"remarks"` // what mends itself, or is meant
 	FreeBytes   uint64        `json:"free_bytes"`
 	TotalBytes  uint64        `json:"total_bytes"`
 	Repos       []RepoInfo    `json:"repositories"`
@@ -25,7 +26,7 @@ func (n *Node) Status() (Status, error) {
 	}
 	space := n.space.look()
 	st := Status{
-		Version: n.opts.Version, Site: n.id.Site, Registry: n.id.Registry, Reasons: []string{},
+		Version: n.opts.Version, Site: n.id.Site, Registry: n.id.Registry, Reasons: []string{}, Remarks: []string{},
 		FreeBytes: space.free, TotalBytes: space.total, Repos: n.Repos(), Replication: rep,
 	}
 	if err := n.Ready(); err != nil {
@@ -37,6 +38,10 @@ func (n *Node) Status() (Status, error) {
 		if r.Problem != "" {
 			st.Reasons = append(st.Reasons, r.Problem)
 		}
+	}
+	st.addUpstreams(n.Remotes())
+	if n.Offline() {
+		st.Remarks = append(st.Remarks, "this node is switched offline and asks no upstream; end that with: registry-node offline off")
 	}
 	return st, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -135,12 +134,7 @@ still hold. The home of the registry decides.`,
 				return err
 			}
 			defer c.close()
-			path, version := p.Parts()
-			query := url.Values{"module": {path}}
-			if version != "" {
-				query.Set("version", version)
-			}
-			if err := c.call(cmd.Context(), http.MethodDelete, blocksPath+"?"+query.Encode(), nil, nil); err != nil {
+			if err := c.call(cmd.Context(), http.MethodDelete, blocksPath+"?"+patternQuery(p).Encode(), nil, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "no longer blocked: %v\n", p)

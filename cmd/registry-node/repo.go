@@ -26,7 +26,8 @@ behind one URL.`,
 	}
 	t := new(target)
 	t.addFlags(cmd)
-	cmd.AddCommand(repoCreateCommand(t), repoListCommand(t), repoShowCommand(t), repoSetCommand(t), repoDeleteCommand(t), repoRestoreCommand(t))
+	cmd.AddCommand(repoCreateCommand(t), repoListCommand(t), repoShowCommand(t), repoSetCommand(t), repoDeleteCommand(t), repoRestoreCommand(t),
+		repoRefreshCommand(t), repoCleanCommand(t), repoPendingCommand(t), repoDriftCommand(t), repoUpstreamsCommand(t), repoSeedTimesCommand(t))
 	return group(cmd)
 }
 

@@ -78,7 +78,8 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		serveCommand(), publishCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), statusCommand(), logCommand(),
+		serveCommand(), publishCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), purgeCommand(), settleCommand(), offlineCommand(),
+		statusCommand(), logCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),
 	)

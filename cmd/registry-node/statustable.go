@@ -27,7 +27,15 @@ func printStatus(w io.Writer, st *node.Status) error {
 	if err := printSitesStatus(w, &st.Replication); err != nil {
 		return err
 	}
-	return printTroubles(w, troubles(st))
+	if err := printTroubles(w, troubles(st)); err != nil {
+		return err
+	}
+	for _, text := range st.Remarks {
+		if _, err := fmt.Fprintln(w, "- "+oneLine(text)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printSitesStatus prints a line for each site, and how they agree.
