@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,7 +149,9 @@ func patterns(text string) (ps []events.Pattern, err error) {
 // note tells what a remote repository can't do as the go command does.
 func (e goEnv) note(w io.Writer) {
 	if l, err := upstream.ParseList(e.GOPROXY); err == nil && l.EndsInDirect() {
-		fmt.Fprintf(w, `registry-node: serve: GOPROXY here ends in "direct"; repository "public" asks only %s and no version control hosts`+"\n", proxyURLs(e.GOPROXY))
+		fmt.Fprintf(w, `registry-node: serve: GOPROXY here ends in "direct"; repository "public" asks only %s; for version control hosts make another:
+  registry-node repo create git --kind remote --upstream vcs --sumdb %s
+`, proxyURLs(e.GOPROXY), cmp.Or(e.GOSUMDB, "off"))
 	}
 	if e.GONOPROXY != "" && e.GONOPROXY != "none" {
 		fmt.Fprintf(w, `registry-node: serve: GONOPROXY or GOPRIVATE here is %s; repository "public" asks its upstream for whatever it is asked for, unless a local repository owns it:

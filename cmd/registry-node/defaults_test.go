@@ -119,7 +119,7 @@ func TestInitTellsWhatPublicDoesNotDo(t *testing.T) {
 	t.Setenv("GOPROXY", "https://a.example,direct")
 	t.Setenv("GOPRIVATE", "corp.example/*")
 	s := fresh(t)
-	for _, want := range []string{`GOPROXY here ends in "direct"`, "asks only https://a.example ", "GONOPROXY or GOPRIVATE here is corp.example/*"} {
+	for _, want := range []string{`GOPROXY here ends in "direct"`, "asks only https://a.example;", "--upstream vcs --sumdb", "GONOPROXY or GOPRIVATE here is corp.example/*"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("standard error lacks %q:\n%s", want, s.log)
 		}
