@@ -57,13 +57,21 @@ func (t tree) goMod(path string) []byte {
 func (t tree) write(tb testing.TB) string {
 	tb.Helper()
 	dir := tb.TempDir()
-	for name, text := range t {
-		file := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
-			tb.Fatal(err)
-		}
+	if err := t.writeTo(dir); err != nil {
+		tb.Fatal(err)
 	}
 	return dir
+}
+
+// writeTo writes the tree as files into a directory.
+func (t tree) writeTo(dir string) error {
+	for name, text := range t {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // zipOf returns the module zip of a tree, always with the same bytes.
