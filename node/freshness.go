@@ -13,24 +13,21 @@ import (
 
 // What an upstream says about lists and queries changes, so it is asked again
 // after a while; what it says of exact versions is recorded for ever, but their
-// absence only for a while. These are the defaults of a repository's settings.
-const (
-	defaultTTL      = time.Minute
-	defaultStaleFor = 7 * 24 * time.Hour
-	// failedFor is how long a failure of the upstream stands for what it would
-	// say if it were asked again.
-	failedFor = 5 * time.Second
-)
+// absence only for a while. The settings of a repository say for how long.
+
+// failedFor is how long a failure of the upstream stands for what it would say if
+// it were asked again.
+const failedFor = 5 * time.Second
 
 // fresh reports whether what an upstream said still stands for what it would say.
 func (r *Repository) fresh(k askKey, s seen, now time.Time) bool {
 	p := r.repo.Settings.RemotePolicy
-	ttl := p.QueryTTL.Or(defaultTTL)
+	ttl := p.QueryTTL.Or(events.DefaultQueryTTL)
 	switch {
 	case s.err != nil:
 		ttl = failedFor
 	case k.query == "":
-		ttl = p.ListTTL.Or(defaultTTL)
+		ttl = p.ListTTL.Or(events.DefaultListTTL)
 	}
 	return now.Sub(s.tried) < ttl && !r.refreshedSince(k.path, s.tried)
 }
@@ -39,14 +36,14 @@ func (r *Repository) fresh(k askKey, s seen, now time.Time) bool {
 // and need not be asked again.
 func (r *Repository) saidAbsent(k askKey) bool {
 	at, ok := r.node.fetches.absent.since(k)
-	return ok && time.Since(at) < r.repo.Settings.AbsentTTL.Or(defaultTTL) && !r.refreshedSince(k.path, at)
+	return ok && time.Since(at) < r.repo.Settings.AbsentTTL.Or(events.DefaultAbsentTTL) && !r.refreshedSince(k.path, at)
 }
 
 // tooOld reports whether an answer is older than what may be given while the
 // upstream can't be asked. Who has switched the upstream off has decided to live
 // with what there is.
 func (r *Repository) tooOld(s seen) bool {
-	return r.offline() == nil && time.Since(s.At) > r.repo.Settings.StaleFor.Or(defaultStaleFor)
+	return r.offline() == nil && time.Since(s.At) > r.repo.Settings.StaleFor.Or(events.DefaultStaleFor)
 }
 
 // offline is the error that the upstream is not to be asked, nil if it may be.

@@ -60,6 +60,20 @@ func TestRepoSettings(t *testing.T) {
 	}
 }
 
+func TestVCSSettings(t *testing.T) {
+	fresh(t)
+	out := squeezed(ok(t, "repo", "create", "hosts", "--kind", "remote", "--upstream", "vcs", "--sumdb", "off",
+		"--allow-targets", "github.com/corp/**", "--allow-targets", "https://git.example/*", "--plain-hosts", "git.example:8080"))
+	for _, line := range []string{"upstream vcs", "timeout 5m (default)", "allow targets github.com/corp/**, https://git.example/*", "plain hosts git.example:8080"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("repo create lacks %q:\n%s", line, out)
+		}
+	}
+	refused(t, exitNo, []string{"repo", "set", "hosts", "--upstream", "https://a.example"}, `allowed targets and plain hosts are for the upstream "vcs"`)
+	refused(t, exitNo, []string{"repo", "set", "hosts", "--secrets", "git.example:8080=x"}, "asked over http, where everybody could read it")
+	ok(t, "repo", "set", "hosts", "--upstream", "https://a.example", "--allow-targets", "", "--plain-hosts", "")
+}
+
 func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestMemberRules(t *testing.T) {
