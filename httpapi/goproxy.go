@@ -172,14 +172,17 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 
 // arriving answers with a module zip that comes from elsewhere.
 func (s *Server) arriving(w *writer, r *http.Request, z node.Zip) error {
-	if z.Stream.Size() >= 0 {
+	measured, ranged := z.Stream.Size() >= 0, r.Header.Get("Range") != ""
+	switch {
+	case ranged && measured: // a part would be complete before the whole is verified
+	case measured:
 		return serveArriving(w, r, z.Time, z.Stream)
-	}
-	if r.ProtoAtLeast(1, 1) {
+	case r.ProtoAtLeast(1, 1):
 		return serveUnmeasured(w, r, z.Stream)
+	default:
+		// In HTTP/1.0, an answer without a length ends with its connection, whether
+		// that is cut or not.
 	}
-	// In HTTP/1.0, an answer without a length ends with its connection, whether
-	// that is cut or not.
 	if err := z.Stream.Whole(); err != nil {
 		return err
 	}

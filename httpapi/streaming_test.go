@@ -122,6 +122,7 @@ func TestBadColdZipIsCut(t *testing.T) {
 				if a := g.get(zipPath(repo, mv)); a.body != string(data) {
 					t.Errorf("afterwards: %d, %d bytes", a.status, len(a.body))
 				}
+				g.waitHeld(repo, mv) // or it would be recorded while the next one is watched
 			})
 		}
 	})
@@ -286,7 +287,8 @@ func TestColdZipForOldClients(t *testing.T) {
 	}
 }
 
-// TestHeadAndRangeOfAColdZip are answered while it comes.
+// TestHeadAndRangeOfAColdZip: HEAD is answered while it comes; a part of it, which
+// would be complete before the whole is verified, only then.
 func TestHeadAndRangeOfAColdZip(t *testing.T) {
 	eachWay(t, func(t *testing.T, g *registry, repo string, sized bool) {
 		mv, data := g.coldZip(1 << 20)
@@ -300,8 +302,16 @@ func TestHeadAndRangeOfAColdZip(t *testing.T) {
 			t.Errorf("HEAD: %d %v", a.status, a.header)
 		}
 		if sized {
-			a := g.get(zipPath(repo, mv), "Range", "bytes=1000-1999")
-			if a.status != http.StatusPartialContent || a.body != string(data[1000:2000]) {
+			part := make(chan answer, 1)
+			go func() { part <- g.get(zipPath(repo, mv), "Range", "bytes=1000-1999") }()
+			tap.open(len(data) - 1)
+			select {
+			case a := <-part:
+				t.Errorf("Range: %d, %d bytes, before the whole was verified", a.status, len(a.body))
+			default:
+			}
+			tap.open(len(data))
+			if a := <-part; a.status != http.StatusPartialContent || a.body != string(data[1000:2000]) {
 				t.Errorf("Range: %d, %d bytes", a.status, len(a.body))
 			}
 		}
@@ -309,6 +319,22 @@ func TestHeadAndRangeOfAColdZip(t *testing.T) {
 		a := g.get(zipPath(repo, mv), "Range", "bytes=-1000")
 		if !strings.HasSuffix(string(data), a.body) || len(a.body) < 1000 {
 			t.Errorf("Range at the end: %d, %d bytes", a.status, len(a.body))
+		}
+	})
+}
+
+// TestRangeOfAWrongZip is not answered with any part of it.
+func TestRangeOfAWrongZip(t *testing.T) {
+	eachWay(t, func(t *testing.T, g *registry, repo string, sized bool) {
+		mv, data := g.coldZip(1 << 20)
+		wrong := bytes.Clone(data)
+		wrong[len(wrong)-40_000] ^= 1
+		if !sized {
+			return // then the range is not heeded, and the answer is cut
+		}
+		newTap(g, sized, wrong).open(len(wrong))
+		if a := g.get(zipPath(repo, mv), "Range", "bytes=1000-1999"); a.status != http.StatusBadGateway {
+			t.Errorf("Range: %d, %d bytes of a wrong zip", a.status, len(a.body))
 		}
 	})
 }
