@@ -372,10 +372,32 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 		return Zip{}, lost(cause)
 	}
 	z, err = r.arrivingZip(ctx, mv)
-	if err != nil {
-		return Zip{}, lost(errors.Join(err, cause))
+	switch {
+	case err == nil:
+		return z, nil
+	case errors.Is(err, errDrift):
+		return Zip{}, err
 	}
-	return z, nil
+	removed, unread := r.removedZip(c)
+	switch {
+	case unread != nil || !removed:
+		return Zip{}, lost(errors.Join(err, cause, unread))
+	case errors.Is(err, ErrNotFound):
+		err = because(opaque(err), ErrUpstream, "%s@%s: its zip was removed from the cache of repository %s, and the upstream, which had it, says that it is not there",
+			mv.Path, mv.Version, r.repo.Name)
+	}
+	return Zip{}, err
+}
+
+// removedZip reports whether a zip is not here because it was removed from the
+// cache, or never kept.
+func (r *Repository) removedZip(c *events.HeldContent) (bool, error) {
+	for _, b := range c.Zips {
+		if removed, err := r.node.unkept(want{Blob: b, Repo: r.repo.ID}); removed || err != nil {
+			return removed, err
+		}
+	}
+	return false, nil
 }
 
 // zipHere opens the first of the zip's blobs that is here and what it is said to
