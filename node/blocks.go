@@ -81,6 +81,24 @@ func countWide(blocks []events.Block) (n int) {
 	return n
 }
 
+// neverPurged reports whether a block is that of a purge, which is for ever.
+func neverPurged(v view, p events.VersionPattern) error {
+	mv, exact := p.Exact()
+	if !exact || mv.Version == "" {
+		return nil
+	}
+	for _, r := range v.dir.AllRepos() {
+		cs, err := v.txn.Get(events.KeyVersion(r.ID, mv))
+		if err != nil {
+			return err
+		}
+		if held := v.dir.ResolveVersion(r, cs); held.Status == events.Purged {
+			return fail(ErrForbidden, "%v was purged: %s; that can't be taken back", p, held.Purged.Reason)
+		}
+	}
+	return nil
+}
+
 // awayBlock names a block between sites.
 type awayBlock struct {
 	Module  string `json:"module"`
@@ -119,6 +137,9 @@ func (n *Node) unblock(ctx context.Context, p events.VersionPattern, actor strin
 		}
 		if _, blocked := blockOf(v.dir.Blocks(), p); !blocked {
 			return nil, fail(ErrNotFound, "%v is not blocked", p)
+		}
+		if err := neverPurged(v, p); err != nil {
+			return nil, err
 		}
 		b := events.VersionUnblocked{Module: path, Version: version, Actor: actor}
 		for _, c := range cs {

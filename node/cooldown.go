@@ -32,12 +32,22 @@ func (r *Repository) opens(mv module.Version, now time.Time) (at time.Time, youn
 	if err != nil {
 		return at, false, err
 	}
+	at, young = r.opensAt(ages, mv, now)
+	return at, young, nil
+}
+
+// opensAt is opens of a version of the module of which ages tells, where there is
+// a minimum age.
+func (r *Repository) opensAt(ages map[string]time.Time, mv module.Version, now time.Time) (at time.Time, young bool) {
+	if r.repo.Settings.Exempt(mv) {
+		return at, false
+	}
 	seen, ok := ages[mv.Version]
 	if !ok {
-		return at, true, nil
+		return at, true
 	}
-	at = seen.Add(p.MinAge.Or(0))
-	return at, now.Before(at), nil
+	at = seen.Add(r.repo.Settings.MinAge.Or(0))
+	return at, now.Before(at)
 }
 
 // tooYoung is the error for what is not given out yet.
@@ -62,6 +72,10 @@ func (r *Repository) ripe(ctx context.Context, mv module.Version) error {
 		if _, err := r.content(ctx, mv); err != nil {
 			return err
 		}
+		// What another site recorded says nothing by a clock that does not count.
+		if err := r.node.recordSeen(ctx, sighting{r.repo.ID, mv.Path, []string{mv.Version}}); err != nil {
+			return err
+		}
 		if at, young, err = r.opens(mv, time.Now()); err != nil || !young {
 			return err
 		}
@@ -79,17 +93,17 @@ func (r *Repository) ripened(ctx context.Context, path string, versions []string
 	if r.repo.Settings.MinAge.IsZero() {
 		return versions, nil
 	}
+	ages, err := r.node.firstSeen(r.st.dir, r.repo, path)
+	if err != nil {
+		return nil, err
+	}
 	var young []string
 	now := time.Now()
 	ripe := make([]string, 0, len(versions))
 	for _, v := range versions {
-		_, hide, err := r.opens(module.Version{Path: path, Version: v}, now)
-		switch {
-		case err != nil:
-			return nil, err
-		case hide:
+		if _, hide := r.opensAt(ages, module.Version{Path: path, Version: v}, now); hide {
 			young = append(young, v)
-		default:
+		} else {
 			ripe = append(ripe, v)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"registry-node/events"
@@ -27,6 +28,7 @@ func (n *Node) Evict(ctx context.Context, name events.RepoName, p events.Version
 		return e, err
 	}
 	matched := false
+	var blobs []events.Blob // of which nothing is removed yet
 	for rec, err := range n.matching(r.repo, p) {
 		if err != nil {
 			return e, fmt.Errorf("index: %w", err)
@@ -40,20 +42,30 @@ func (n *Node) Evict(ctx context.Context, name events.RepoName, p events.Version
 		}
 		matched = true
 		n.fetches.refreshed.put(refreshKey{r.repo.ID, mv.Path}, time.Now())
-		before := e.Blobs
+		before := len(blobs)
 		for _, c := range rec.Contributions {
 			for v := range wantsOf(c.Site, c.Facts) {
-				if v.Mod {
-					continue
-				}
-				if err := n.evict(v.Blob, &e); err != nil {
+				evicts, err := n.evicts(v)
+				if err != nil {
 					return e, err
+				}
+				if evicts && !slices.Contains(blobs[before:], v.Blob) {
+					blobs = append(blobs, v.Blob)
 				}
 			}
 		}
-		if e.Blobs > before {
+		if len(blobs) > before {
 			e.Versions++
 		}
+		if len(blobs) >= evictBatch {
+			if err := n.evict(blobs, &e); err != nil {
+				return e, err
+			}
+			blobs = blobs[:0]
+		}
+	}
+	if err := n.evict(blobs, &e); err != nil {
+		return e, err
 	}
 	if !matched {
 		return e, fail(ErrNotFound, "repository %s holds nothing that matches %v", name, p)
@@ -71,28 +83,50 @@ func (n *Node) matching(r *events.Repo, p events.VersionPattern) iter.Seq2[index
 	return n.index.Load().Prefix(events.VersionsPrefix(r.ID, path))
 }
 
-// evict removes one blob, unless a local repository has the same bytes. The mark
-// comes first: a blob that is gone and not marked would be taken for lost.
-func (n *Node) evict(b events.Blob, e *Evicted) error {
-	for key, err := range n.index.Load().Referrers(b.Digest) {
+// evicts reports whether a zip can be removed: it is here, and no local repository
+// has the same bytes.
+func (n *Node) evicts(v want) (bool, error) {
+	if v.Mod || !n.blobs.held(v.Blob) {
+		return false, nil
+	}
+	for key, err := range n.index.Load().Referrers(v.Blob.Digest) {
 		if err != nil {
-			return fmt.Errorf("index: %w", err)
+			return false, fmt.Errorf("index: %w", err)
 		}
 		id, _, ok := key.Version()
 		if r := n.directory().Repo(id); !ok || r == nil || r.Kind != events.Remote {
-			return nil
+			return false, nil
 		}
 	}
-	if !n.blobs.held(b) {
+	return true, nil
+}
+
+// evictBatch is how many blobs are removed with one sync of their marks.
+const evictBatch = 256
+
+// evict removes blobs. The marks are durable before: a blob that is gone and not
+// marked would be taken for lost.
+func (n *Node) evict(blobs []events.Blob, e *Evicted) error {
+	if len(blobs) == 0 {
 		return nil
 	}
-	if err := n.setUnkept(b.Digest); err != nil {
+	for _, b := range blobs {
+		if err := n.setUnkept(b.Digest); err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+	}
+	if err := n.index.Load().Sync(); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	ok, err := n.blobs.store.Erase(b.Digest)
-	if ok {
-		e.Blobs++
-		e.Bytes += b.Size
+	for _, b := range blobs {
+		ok, err := n.blobs.store.Erase(b.Digest)
+		if err != nil {
+			return err
+		}
+		if ok {
+			e.Blobs++
+			e.Bytes += b.Size
+		}
 	}
-	return err
+	return nil
 }

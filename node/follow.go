@@ -352,8 +352,9 @@ type batch struct {
 	// changesDirectory says that members, homes, repositories or blocks may be
 	// others afterwards.
 	changesDirectory bool
-	purges           bool   // some version was purged
-	wants            []want // of the entries
+	purges           bool       // some version was purged
+	seen             []sighting // what other sites saw
+	wants            []want     // of the entries
 }
 
 // add checks how an entry stands to those before it, and to the clock and the
@@ -425,6 +426,9 @@ func (b *batch) look(e events.Entry) error {
 		if err := notePurge(b.txn, ev.Body); err != nil {
 			return err
 		}
+		if s, ok := b.sites.node.seenElsewhere(ev.Body); ok {
+			b.seen = append(b.seen, s)
+		}
 		b.purges = b.purges || ev.Type == events.VersionPurged{}.Type()
 		b.sites.noteVouch(ev)
 		b.sites.noteRight(ev)
@@ -457,5 +461,8 @@ func (b *batch) commit() error {
 		return err
 	}
 	b.sites.durable(h)
+	for _, s := range b.seen {
+		b.sites.node.sightings.put(s)
+	}
 	return nil
 }

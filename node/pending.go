@@ -15,10 +15,11 @@ import (
 
 // Pending is a version that a repository does not give out yet.
 type Pending struct {
-	Module    string    `json:"module"`
-	Version   string    `json:"version"`
-	FirstSeen time.Time `json:"first_seen"`
-	Opens     time.Time `json:"opens"`
+	Module  string `json:"module"`
+	Version string `json:"version"`
+	// FirstSeen and Opens are zero if no site has seen it yet whose clock counts.
+	FirstSeen time.Time `json:"first_seen,omitzero"`
+	Opens     time.Time `json:"opens,omitzero"`
 }
 
 // MaxPending bounds how many versions Pending lists.
@@ -38,7 +39,7 @@ func (n *Node) Pending(ctx context.Context, name events.RepoName) (list []Pendin
 		return nil, false, fail(ErrInvalid, "repository %s has no minimum age; registry-node repo set %s --min-age 7d sets one", name, name)
 	}
 	now := time.Now()
-	found := map[module.Version]bool{}
+	found := map[string]map[string]bool{} // versions by module
 	x := n.index.Load()
 	heads, err := x.Heads()
 	if err != nil {
@@ -47,7 +48,10 @@ func (n *Node) Pending(ctx context.Context, name events.RepoName) (list []Pendin
 	for _, h := range heads {
 		err := since(ctx, x, h, now.Add(-age.Or(0)), func(ev events.Event) {
 			for _, mv := range shownBy(ev, r.repo.ID) {
-				found[mv] = true
+				if found[mv.Path] == nil {
+					found[mv.Path] = map[string]bool{}
+				}
+				found[mv.Path][mv.Version] = true
 			}
 		})
 		if err != nil {
@@ -55,13 +59,15 @@ func (n *Node) Pending(ctx context.Context, name events.RepoName) (list []Pendin
 		}
 	}
 	list = []Pending{}
-	for mv := range found {
-		at, young, err := r.opens(mv, now)
+	for path, versions := range found {
+		ages, err := n.firstSeen(r.st.dir, r.repo, path)
 		if err != nil {
 			return nil, false, err
 		}
-		if young {
-			list = append(list, Pending{mv.Path, mv.Version, at.Add(-age.Or(0)), at})
+		for v := range versions {
+			if at, young := r.opensAt(ages, module.Version{Path: path, Version: v}, now); young {
+				list = append(list, Pending{path, v, ages[v], at})
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b Pending) int {

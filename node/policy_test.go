@@ -432,3 +432,43 @@ func TestSeedTimes(t *testing.T) {
 		}
 	}
 }
+
+// Where the clocks of some sites only count, these date what others fetch: a
+// version opens in its time, whoever saw it first.
+func TestCooldownByTheClockOfSomeSites(t *testing.T) {
+	up := newProxy(t)
+	repos := defaults(up)
+	repos[1].Settings.MinAge, repos[1].Settings.TimeSites = span("1s"), []events.Site{site("a")}
+	w := newWorld(t, repos)
+	w.join("b", "a", false)
+	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
+	if _, err := readZip(t, repo(t, w.sites["b"], "all"), mv); kindOf(err) != node.ErrForbidden {
+		t.Fatalf("before a has seen it: %v", err)
+	}
+	waitFor(t, "the version to open at b", func() bool {
+		_, err := readZip(t, repo(t, w.sites["b"], "all"), mv)
+		return err == nil
+	})
+	if got := listed(t, repo(t, w.sites["b"], "all"), mv.Path); got != "v1.0.0" {
+		t.Errorf("list at b: %s", got)
+	}
+}
+
+// The ages of a long list are read once for a request, not once for each version.
+func TestCooldownOfALongList(t *testing.T) {
+	up := newProxy(t)
+	var lines strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&lines, "v1.%d.0\n", i)
+	}
+	up.fault("/long/@v/list", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, lines.String()) })
+	n := newRemote(t, up, func(s *events.RepoSettings) { s.MinAge, s.ListTTL = span("7d"), span("1h") })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for range 20 {
+		if l, err := repo(t, n, "all").List(ctx, "pub.example/long"); err != nil || len(l.Versions) != 0 || ctx.Err() != nil {
+			t.Fatalf("%d versions, %v, %v", len(l.Versions), err, ctx.Err())
+		}
+		waitFor(t, "what was seen to be recorded", n.NothingToRecord)
+	}
+}

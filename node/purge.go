@@ -9,6 +9,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node/index"
+	"registry-node/node/upstream"
 )
 
 // A purge takes the bytes of a version away, at every site and for ever: they hold
@@ -68,12 +69,12 @@ func (n *Node) purge(ctx context.Context, mv module.Version, reason, actor strin
 			if err != nil {
 				return nil, err
 			}
-			held := v.dir.ResolveVersion(r, cs)
-			if len(cs) == 0 {
-				continue
+			if len(cs) > 0 {
+				p.Repos = append(p.Repos, r.Name)
 			}
-			p.Repos = append(p.Repos, r.Name)
-			if held.Status == events.Purged {
+			// Also where it is not, as far as this site knows: another one may have
+			// fetched it there meanwhile, and nobody is to fetch it there again.
+			if held := v.dir.ResolveVersion(r, cs); held.Status == events.Purged || r.Kind == events.Virtual {
 				continue
 			}
 			b := events.VersionPurged{ModuleVersion: events.Of(r.ID, mv), Reason: reason, Actor: actor}
@@ -85,7 +86,7 @@ func (n *Node) purge(ctx context.Context, mv module.Version, reason, actor strin
 		if len(p.Repos) == 0 {
 			return nil, fail(ErrNotFound, "%s@%s is in no repository; to keep it out, block it: registry-node block %s@%s", mv.Path, mv.Version, mv.Path, mv.Version)
 		}
-		if _, blocked := v.dir.Blocked(mv); !blocked && len(bodies) > 0 {
+		if _, blocked := blockOf(v.dir.Blocks(), events.VersionPatternOf(mv)); !blocked && len(bodies) > 0 {
 			bodies = append(bodies, events.VersionBlocked{Module: mv.Path, Version: mv.Version, Reason: reason, Actor: actor})
 		}
 		return bodies, nil
@@ -158,6 +159,9 @@ func (n *Node) carryOutPurges(ctx context.Context) error {
 				}
 			}
 		}
+		if err := n.state.Load().forget(ctx, id); err != nil {
+			return err
+		}
 		if err := local.Delete(row.Key); err != nil {
 			return err
 		}
@@ -177,6 +181,20 @@ func (n *Node) erase(d events.Digest) error {
 	}
 	_, err = n.blobs.store.Erase(d)
 	return err
+}
+
+// forget has a remote repository of VCS hosts remove its clones, which hold the
+// bytes, too.
+func (st *state) forget(ctx context.Context, id events.RepoID) error {
+	rem := st.remotes[id]
+	if rem == nil || rem.broken != nil {
+		return nil
+	}
+	v, ok := rem.client.(*upstream.VCS)
+	if !ok {
+		return nil
+	}
+	return v.Empty(ctx)
 }
 
 // isPurged reports whether a version was purged by who may.

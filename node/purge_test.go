@@ -87,12 +87,8 @@ func TestPurge(t *testing.T) {
 			if got := listed(t, r, mv.Path); strings.Contains(got, "v1.0.0") {
 				t.Errorf("%s: list of %s: %s", s, mv.Path, got)
 			}
-			// The purge says no by itself, without the block that came with it.
-			if err := n.Unblock(t.Context(), versionPattern(t, mv.Path+"@"+mv.Version), "ann"); err != nil && kindOf(err) != node.ErrNotFound {
-				t.Fatal(err)
-			}
-			if _, err := readZip(t, r, mv); kindOf(err) != node.ErrForbidden {
-				t.Errorf("%s: zip of %v, unblocked: %v", s, mv, err)
+			if err := n.Unblock(t.Context(), versionPattern(t, mv.Path+"@"+mv.Version), "ann"); kindOf(err) != node.ErrForbidden {
+				t.Errorf("%s: the block of a purge was taken back: %v", s, err)
 			}
 		}
 		if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
@@ -112,6 +108,50 @@ func TestPurge(t *testing.T) {
 	}
 	if _, err := w.sites["a"].Purge(t.Context(), module.Version{Path: "pub.example/none", Version: "v1.0.0"}, "x", "ann"); kindOf(err) != node.ErrNotFound {
 		t.Errorf("purge of what is nowhere: %v", err)
+	}
+}
+
+// A purge holds in all repositories: where another block covers the version at that
+// moment, where nobody has fetched it yet, and where another site fetched it before
+// it heard of the purge.
+func TestPurgeHoldsEverywhere(t *testing.T) {
+	up := newProxy(t)
+	second := defaults(up)[1]
+	second.Name = name("second")
+	third := second
+	third.Name = name("third")
+	w := newWorld(t, append(defaults(up), second, third))
+	w.join("b", "a", false)
+	mv := up.add("pub.example/leak", "v1.0.0", goMod("pub.example/leak").with("m.go", "package m\n"))
+	a := w.sites["a"]
+	if _, err := readZip(t, repo(t, a, "public"), mv); err != nil {
+		t.Fatal(err)
+	}
+	w.close("a")
+	if _, err := readZip(t, repo(t, w.sites["b"], "second"), mv); err != nil {
+		t.Fatal(err)
+	}
+	w.close("b")
+	a = w.open("a")
+	a.DoNotAsk()
+	if _, err := a.Block(t.Context(), versionPattern(t, "pub.example/**"), "for now", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Purge(t.Context(), mv, "a key leaked", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Unblock(t.Context(), versionPattern(t, "pub.example/**"), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	w.open("b")
+	for _, s := range []string{"a", "b"} {
+		waitFor(t, "the bytes to be gone at "+s, func() bool { return holdsBytes(t, filepath.Join(w.path(s), "blobs"), "m.go") == "" })
+		for _, in := range []string{"public", "second", "third"} {
+			waitFor(t, s+" to refuse it in "+in, func() bool {
+				_, err := readZip(t, repo(t, w.sites[s], in), mv)
+				return kindOf(err) == node.ErrForbidden && strings.Contains(err.Error(), "a key leaked")
+			})
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -43,13 +42,7 @@ func (r *Repository) noteSeen(path string, s seen) {
 	if len(versions) == 0 {
 		return
 	}
-	q := r.node.sightings
-	q.waiting.Add(1)
-	select {
-	case q.in <- sighting{r.repo.ID, path, versions}:
-	default:
-		q.waiting.Add(-1)
-	}
+	r.node.sightings.put(sighting{r.repo.ID, path, versions})
 }
 
 // run records what is put down until ctx ends.
@@ -97,6 +90,31 @@ func (n *Node) recordSeen(ctx context.Context, s sighting) error {
 	return err
 }
 
+// seenElsewhere returns what another site saw or recorded; ok is true if the clocks
+// of some sites only count in its repository, and this site's is among them.
+func (n *Node) seenElsewhere(body events.Body) (s sighting, ok bool) {
+	switch b := body.(type) {
+	case events.VersionSeen:
+		s = sighting{b.Repo, b.Module, b.Versions}
+	case events.VersionFilled:
+		s = sighting{b.Repo, b.Module, []string{b.Version}}
+	default:
+		return s, false
+	}
+	r := n.directory().Repo(s.repo)
+	return s, r != nil && len(r.Settings.TimeSites) > 0 && r.Settings.TimeCounts(n.id.Site)
+}
+
+// put puts a sighting down if there is a place.
+func (q *sightings) put(s sighting) {
+	q.waiting.Add(1)
+	select {
+	case q.in <- s:
+	default:
+		q.waiting.Add(-1)
+	}
+}
+
 // viewOf returns the repository with the clocks by which this site judges whether
 // a version is news: those that count, or all if its own does not.
 func (n *Node) viewOf(r *events.Repo) *events.Repo {
@@ -132,8 +150,10 @@ func (n *Node) firstSeen(d *events.Directory, r *events.Repo, path string) (map[
 	x := n.index.Load()
 	key := events.KeyModule(r.ID, path)
 	gen := x.Generation(key)
-	if e, ok := n.reads.ages.get(k); ok && e.generation == gen && e.dir == d && e.index == x {
-		return e.ages, nil
+	for _, t := range n.reads.ages {
+		if e, ok := t.get(k); ok && e.generation == gen && e.dir == d && e.index == x {
+			return e.ages, nil
+		}
 	}
 	cs, err := x.Get(key)
 	if err != nil {
@@ -152,8 +172,6 @@ func (n *Node) firstSeen(d *events.Directory, r *events.Repo, path string) (map[
 			}
 		}
 	}
-	if len(ages) <= maxRememberedVersions {
-		n.reads.ages.put(k, agesEntry{x, d, gen, maps.Clone(ages)})
-	}
+	n.reads.agesOf(len(ages)).put(k, agesEntry{x, d, gen, ages})
 	return ages, nil
 }

@@ -20,7 +20,15 @@ import (
 type reads struct {
 	versions *table[versionKey, versionEntry]
 	lists    *table[listKey, listEntry]
-	ages     *table[seenKey, agesEntry]
+	ages     [2]*table[seenKey, agesEntry] // of modules with few versions, with many
+}
+
+// agesOf returns the table for the ages of so many versions.
+func (r *reads) agesOf(versions int) *table[seenKey, agesEntry] {
+	if versions <= maxRememberedVersions {
+		return r.ages[0]
+	}
+	return r.ages[1]
 }
 
 type versionKey struct {
@@ -66,6 +74,7 @@ const (
 	versionSlots = 1 << 13
 	listSlots    = 1 << 12
 	ageSlots     = 1 << 10
+	longAgeSlots = 1 << 4
 	// maxRemembered bounds what one slot may hold in bytes; what is larger is
 	// resolved each time.
 	maxRemembered = 8 << 10
@@ -74,7 +83,8 @@ const (
 )
 
 func newReads() *reads {
-	return &reads{newTable[versionKey, versionEntry](versionSlots), newTable[listKey, listEntry](listSlots), newTable[seenKey, agesEntry](ageSlots)}
+	return &reads{newTable[versionKey, versionEntry](versionSlots), newTable[listKey, listEntry](listSlots),
+		[2]*table[seenKey, agesEntry]{newTable[seenKey, agesEntry](ageSlots), newTable[seenKey, agesEntry](longAgeSlots)}}
 }
 
 // version resolves what the logs say of mv in repository r. The result is

@@ -96,6 +96,25 @@ func TestVCSAfterACrash(t *testing.T) {
 	}
 }
 
+// TestVCSEmpty: nothing of what was fetched stays, and all can be fetched again.
+func TestVCSEmpty(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	w.small("r")
+	dir := filepath.Join(t.TempDir(), "vcs")
+	v := w.vcs(func(c *upstream.VCSConfig) { c.Dir = dir })
+	before := zipH1(t, v, one("vcs.test/r"))
+	if err := v.Empty(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 0 {
+		t.Errorf("left is %q, %v", left, err)
+	}
+	if after := zipH1(t, v, one("vcs.test/r")); after != before {
+		t.Errorf("zip %s after %s", after, before)
+	}
+}
+
 // TestVCSBelowAModule: a go.mod above the cache directory is none of the
 // commands' business.
 func TestVCSBelowAModule(t *testing.T) {
