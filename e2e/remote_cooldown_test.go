@@ -14,8 +14,9 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// seed tells repository public since when versions are known.
-func (s *server) seed(at time.Time, versions ...module.Version) {
+// seed tells repository public since when versions are known. It returns what the
+// command says.
+func (s *server) seed(at time.Time, versions ...module.Version) string {
 	s.t.Helper()
 	var feed strings.Builder
 	for _, mv := range versions {
@@ -25,7 +26,7 @@ func (s *server) seed(at time.Time, versions ...module.Version) {
 	if err := os.WriteFile(file, []byte(feed.String()), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	s.must("repo", "seed-times", "public", file)
+	return s.must("repo", "seed-times", "public", file)
 }
 
 // pending returns the versions that repository public does not give out yet, and
@@ -91,7 +92,12 @@ func TestYoungVersions(t *testing.T) {
 		t.Errorf("go get of a module that is new as a whole: exit code %d, %s", r.code, r.stderr)
 	}
 
-	s.seed(time.Now().AddDate(0, 0, -30), old...)
+	longAgo := time.Now().AddDate(0, 0, -30)
+	for _, want := range []string{"2 versions are recorded; 0 were known", "0 versions are recorded; 2 were known"} {
+		if said := s.seed(longAgo, old...); !strings.Contains(said, want) {
+			t.Errorf("seed-times says %q, want %q", said, want)
+		}
+	}
 	c := client()
 	if got := c.versions(path); got != "v1.0.0 v1.1.0" {
 		t.Errorf("listed are %q", got)
@@ -114,6 +120,16 @@ func TestYoungVersions(t *testing.T) {
 	if n := up.count("/" + young.Version + ".zip"); n != 0 {
 		t.Errorf("the upstream was asked %d times for a zip that is not given out", n)
 	}
+	// What a branch stands for is as young as that.
+	branch := up.add(path, branchPseudo, library(path, branchPseudo))
+	up.mu.Lock()
+	up.queries[module.Version{Path: path, Version: "main"}] = branch.Version
+	up.mu.Unlock()
+	for _, args := range [][]string{{"get", path + "@main"}, {"list", "-m", path + "@main"}} {
+		if r := client().run(args...); r.code == 0 || !strings.Contains(r.stderr, branch.String()+" is too new") && !strings.Contains(r.stderr, branch.String()+": repository public gives versions out 7d after") {
+			t.Errorf("go %s: exit code %d, %s", strings.Join(args, " "), r.code, r.stderr)
+		}
+	}
 	// Info and go.mod stay readable, so that requirements resolve.
 	if r := client().run("list", "-m", young.String()); r.code != 0 || strings.TrimSpace(r.stdout) != path+" v1.2.0" {
 		t.Errorf("go list -m %v: exit code %d, %s%s", young, r.code, r.stdout, r.stderr)
@@ -121,10 +137,12 @@ func TestYoungVersions(t *testing.T) {
 
 	s.must("repo", "set", "public", "--no-min-age", path+"@v1.2.*")
 	client().picks(t, path+"@latest", "v1.2.0")
-	if p := s.pending(); len(p) != 0 {
-		t.Errorf("with an exemption %v are pending", p)
+	if _, ok := s.pending()[young.String()]; ok {
+		t.Errorf("with an exemption it is pending")
 	}
 	s.must("repo", "set", "public", "--no-min-age", "")
+	client().picks(t, path+"@latest", "v1.1.0")
+	s.seed(time.Now(), old...) // what was known before stays known
 	client().picks(t, path+"@latest", "v1.1.0")
 	s.seed(time.Now().AddDate(0, 0, -8), young)
 	client().picks(t, path+"@latest", "v1.2.0")

@@ -130,6 +130,16 @@ func TestUpstreamGoesAndComesBack(t *testing.T) {
 		t.Errorf("repo upstreams: %s", said)
 	}
 
+	s.must("repo", "set", "public", "--stale-for", "1s")
+	eventually(t, time.Minute, "the list is too old", func() error {
+		a := s.get("/go/all/pub.example/m/@v/list")
+		if a.status != http.StatusBadGateway || !strings.Contains(string(a.body), "older than may be given out") {
+			return fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return nil
+	})
+	s.must("repo", "set", "public", "--stale-for", "default")
+
 	link.cut.Store(false)
 	c := client()
 	eventually(t, time.Minute, "the upstream is asked again", func() error {

@@ -389,17 +389,6 @@ func (r *Repository) openZip(ctx context.Context, mv module.Version, c *events.H
 	return Zip{}, err
 }
 
-// removedZip reports whether a zip is not here because it was removed from the
-// cache, or never kept.
-func (r *Repository) removedZip(c *events.HeldContent) (bool, error) {
-	for _, b := range c.Zips {
-		if removed, err := r.node.unkept(want{Blob: b, Repo: r.repo.ID}); removed || err != nil {
-			return removed, err
-		}
-	}
-	return false, nil
-}
-
 // zipHere opens the first of the zip's blobs that is here and what it is said to
 // be.
 func (r *Repository) zipHere(ctx context.Context, mv module.Version, c *events.HeldContent) (z Zip, ok bool, err error) {

@@ -38,3 +38,14 @@ func (n *Node) unkept(v want) (bool, error) {
 	_, ok, err := n.index.Load().Local(unkeptSpace).Get(v.Blob.Digest.Hex())
 	return ok, err
 }
+
+// removedZip reports whether a zip is not here because it was removed from the
+// cache, or never kept.
+func (r *Repository) removedZip(c *events.HeldContent) (bool, error) {
+	for _, b := range c.Zips {
+		if removed, err := r.node.unkept(want{Blob: b, Repo: r.repo.ID}); removed || err != nil {
+			return removed, err
+		}
+	}
+	return false, nil
+}
