@@ -38,6 +38,7 @@ type breaker struct {
 
 	mu        sync.Mutex // guards all below
 	state     EntryState
+	changes   int       // of the state, so far
 	since     time.Time // of the state
 	until     time.Time // of offline
 	failures  int       // in a row
@@ -56,6 +57,7 @@ func newBreaker(period time.Duration, now func() time.Time) *breaker {
 type pass struct {
 	b     *breaker
 	probe bool // guarded by b.mu
+	since int  // b.changes when the state let it in; guarded by b.mu
 }
 
 // enter asks for the permission to make a request. The error says until when
@@ -65,10 +67,10 @@ func (b *breaker) enter() (*pass, error) {
 	defer b.mu.Unlock()
 	switch {
 	case b.state == EntryUp:
-		return &pass{b: b}, nil
+		return &pass{b: b, since: b.changes}, nil
 	case b.state == EntryOffline && !b.now().Before(b.until):
 		b.become(EntryProbing)
-		return &pass{b: b, probe: true}, nil
+		return &pass{b: b, probe: true, since: b.changes}, nil
 	case b.state == EntryProbing:
 		return nil, fmt.Errorf("assumed offline while one request tries whether it is back, because %s", b.reason)
 	}
@@ -88,6 +90,7 @@ func (p *pass) answered() {
 	p.probe = false
 	b.failures, b.refused = maxFailures-1, maxRefused-1
 	b.become(EntryUp)
+	p.since = b.changes // what becomes of its body counts
 }
 
 // leave says how the request ended. It is called once.
@@ -107,6 +110,7 @@ func (p *pass) leave(err error) {
 		if p.probe {
 			b.become(EntryUp)
 		}
+	case p.since != b.changes: // it failed for what has been found out meanwhile
 	default:
 		b.failed(e, p.probe)
 	}
@@ -135,6 +139,7 @@ func (b *breaker) failed(e *Error, probe bool) {
 func (b *breaker) become(s EntryState) {
 	if b.state != s {
 		b.state, b.since = s, b.now()
+		b.changes++
 	}
 }
 

@@ -123,6 +123,18 @@ func TestBreakerProbes(t *testing.T) {
 	probe(b).leave(&Error{Class: ErrNotFound})
 	state(b, EntryUp)
 
+	clock = &stopped{time.Unix(1_000_000, 0)} // what began before says nothing of now
+	b = newBreaker(time.Minute, clock.now)
+	old, _ := b.enter()
+	for range maxFailures {
+		p, _ := b.enter()
+		p.leave(failed)
+	}
+	clock.at = clock.at.Add(time.Minute)
+	probe(b).answered()
+	old.leave(failed)
+	state(b, EntryUp)
+
 	_, b = open() // the header lets others in, who stay on probation
 	p = probe(b)
 	p.answered()

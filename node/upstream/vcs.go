@@ -39,7 +39,7 @@ type VCSConfig struct {
 	CAFile string
 
 	Timeout     time.Duration // of one command; default 5 min
-	MaxParallel int           // commands at a time; default 4
+	MaxParallel int           // commands at a time, a quarter of them for one host; default 8
 	MaxDisk     int64         // bytes of the cache, and of one command in it; default 10 GiB
 	MaxOutput   int64         // bytes of one command's output; default 16 MiB
 
@@ -48,7 +48,7 @@ type VCSConfig struct {
 
 func (c VCSConfig) withDefaults() VCSConfig {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Minute)
-	c.MaxParallel = cmp.Or(c.MaxParallel, 4)
+	c.MaxParallel = cmp.Or(c.MaxParallel, 8)
 	c.MaxDisk = cmp.Or(c.MaxDisk, 10<<30)
 	c.MaxOutput = cmp.Or(c.MaxOutput, 16<<20)
 	return c
@@ -82,7 +82,7 @@ type VCS struct {
 	mods  *modClients
 	shelf *shelf
 	gate  *gate
-	slots chan struct{} // one for each command that runs
+	slots *slots // one for each command that runs
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -120,7 +120,8 @@ func newVCS(c VCSConfig) (*VCS, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &VCS{
 		cfg: c, reach: reach, shelf: shelf, gate: gate, tools: &tools{},
-		slots: make(chan struct{}, c.MaxParallel),
+		// Who waits while its host has its share waits for its own kind only.
+		slots: newSlots("commands", c.MaxParallel, c.Timeout, slotWait),
 		ctx:   ctx, cancel: cancel,
 	}
 	v.pages = newPages(ctx, v.readPage)

@@ -86,9 +86,10 @@ func joined[V any](ctx context.Context, f *flights[V], op, key string, run func(
 // readPage asks for path's page. Its status does not matter if it has a tag. A
 // page without tags is ErrNotFound, unless the host failed or refuses.
 func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
-	leave, err := v.reach.enter(ctx)
+	host, _, _ := strings.Cut(path, "/")
+	leave, err := v.reach.slots.enter(ctx, host)
 	if err != nil {
-		return nil, &Error{Op: opPage, Class: classOfContext(err), Err: err}
+		return nil, requestError(ctx, opPage, &url.URL{Scheme: "https", Host: host}, err)
 	}
 	defer leave()
 	resp, err := v.getPage(ctx, path)

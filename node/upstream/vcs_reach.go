@@ -25,6 +25,7 @@ const (
 	vcsConnect   = 10 * time.Second
 	vcsRequest   = 2 * time.Minute // body included
 	vcsRequests  = 64              // at a time
+	slotWait     = 30 * time.Second
 	vcsRedirects = 5
 	vcsUserAgent = "git/2 (registry-node)" // some hosts tell git and browsers apart by the name
 )
@@ -43,7 +44,7 @@ type reach struct {
 	reroute    func(string) string
 	tls        *tls.Config
 	web        *http.Client
-	slots      chan struct{} // one for each page and list of refs that is being read
+	slots      *slots // one for each page and list of refs that is being read
 }
 
 func newReach(c VCSConfig) (*reach, error) {
@@ -54,7 +55,7 @@ func newReach(c VCSConfig) (*reach, error) {
 	r := &reach{
 		guard:   newGuard(vcsConnect, c.Inside),
 		through: c.Proxy, credential: c.Credential, reroute: c.reroute, tls: config,
-		slots: make(chan struct{}, vcsRequests),
+		slots: newSlots("requests to VCS hosts", vcsRequests, slotWait, slotWait),
 	}
 	for _, h := range c.InsecureHosts {
 		r.insecure = append(r.insecure, strings.ToLower(h))
@@ -192,16 +193,6 @@ func (r *reach) checkURL(u *url.URL) error {
 		return fmt.Errorf("%w: %s is neither https nor plain http to a host for which this repository allows that", errPolicy, safeURL(u))
 	}
 	return r.checkHost(u.Hostname())
-}
-
-// enter waits for a slot. The caller leaves.
-func (r *reach) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case r.slots <- struct{}{}:
-		return func() { <-r.slots }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // get sends a GET request and follows its redirects, each of which is judged by

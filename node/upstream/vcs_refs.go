@@ -125,7 +125,7 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 	u := *s.url
 	u.Path = strings.TrimSuffix(u.Path, "/") + refsPath
 	u.RawQuery = "service=git-upload-pack"
-	leave, err := v.reach.enter(ctx)
+	leave, err := v.reach.slots.enter(ctx, u.Host)
 	if err != nil {
 		return nil, requestError(ctx, s.op, &u, err)
 	}

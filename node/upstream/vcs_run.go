@@ -137,12 +137,11 @@ func (v *VCS) enter(ctx context.Context, s source) (context.Context, func(), err
 
 // command runs a go command in b.
 func (v *VCS) command(ctx context.Context, s source, r *refs, b *book, args []string) ([]byte, error) {
-	select {
-	case v.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, s.ended(ctx, ctx.Err())
+	leave, err := v.slots.enter(ctx, hostPort(r.base))
+	if err != nil {
+		return nil, s.ended(ctx, err)
 	}
-	defer func() { <-v.slots }()
+	defer leave()
 	found, err := v.tools.find(ctx)
 	if err != nil {
 		return nil, s.fail(ErrUnavailable, err)
@@ -179,7 +178,7 @@ func (s source) ended(ctx context.Context, err error) error {
 		return s.fail(ErrTimeout, err)
 	case errors.Is(err, errOutput):
 		return s.fail(ErrBadAnswer, err)
-	case errors.Is(err, errDisk):
+	case errors.Is(err, errDisk), errors.Is(err, errBusy):
 		return s.fail(ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s %s: %w", s.op, s.path, err)
