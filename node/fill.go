@@ -123,12 +123,15 @@ func (rem *remote) fetchMod(ctx context.Context, mv module.Version) (admission, 
 	}
 	wg.Wait()
 	if errors.Is(infoErr, upstream.ErrNotFound) {
-		info.Raw, infoErr = fmt.Appendf(nil, `{"Version":%q}`, mv.Version), nil
+		info, infoErr = upstream.Info{Version: mv.Version, Raw: fmt.Appendf(nil, `{"Version":%q}`, mv.Version)}, nil
 	}
 	for _, e := range []error{err, infoErr, sumsErr} {
 		if e != nil {
 			return admission{}, e
 		}
+	}
+	if info.Version != mv.Version {
+		return admission{}, fail(ErrUpstream, "%s@%s: the upstream's info is for version %s", mv.Path, mv.Version, info.Version)
 	}
 	return admission{mv: mv, info: info.Raw, mod: mod, sums: sums}, nil
 }

@@ -219,7 +219,9 @@ func (v *VCS) info(ctx context.Context, path, query string) (Info, error) {
 		return Info{}, err
 	}
 	if s.mod != nil {
-		return asked(s, func(c *Client) (Info, error) { return c.Query(ctx, path, query) })
+		// Info holds the answer against a canonical version, and else is Query.
+		mv := module.Version{Path: path, Version: query}
+		return asked(s, func(c *Client) (Info, error) { return c.Info(ctx, mv) })
 	}
 	return v.goInfo(ctx, s, query)
 }

@@ -228,7 +228,7 @@ func checkAnswer(s source, r *refs, query string, a answered) error {
 		return fmt.Errorf("the answer is for module %s", shown(a.Path))
 	case module.Check(s.path, a.Version) != nil || a.Version != module.CanonicalVersion(a.Version):
 		return fmt.Errorf("the answer is for version %s", shown(a.Version))
-	case query == module.CanonicalVersion(query) && a.Version != query:
+	case query == module.CanonicalVersion(query) && module.Check(s.path, query) == nil && a.Version != query:
 		return fmt.Errorf("the answer is for version %s instead of %s", shown(a.Version), query)
 	case o == nil || o.VCS != "git" || o.URL != s.tag.target || strings.Trim(o.Subdir, "/") != s.dir:
 		return fmt.Errorf("the answer is not from %s", s.tag.target)

@@ -269,6 +269,8 @@ func TestVCSMod(t *testing.T) {
 			io.WriteString(rw, "v1.0.0\nv1.1.0\n")
 		case "/proxy/vcs.test/m/@v/v1.0.0.info":
 			json.NewEncoder(rw).Encode(map[string]string{"Version": "v1.0.0", "Time": "2020-01-01T00:00:00Z"})
+		case "/proxy/vcs.test/m/@v/v1.1.0.info", "/proxy/vcs.test/m/@v/v1.info":
+			json.NewEncoder(rw).Encode(map[string]string{"Version": "v1.9.9"})
 		case "/proxy/vcs.test/m/@v/v1.0.0.mod":
 			http.Redirect(rw, hr, "https://other.test/files/m", http.StatusFound)
 		case "/files/m":
@@ -288,7 +290,12 @@ func TestVCSMod(t *testing.T) {
 	if mod, err := v.Mod(soon(t), one("vcs.test/m")); err != nil || string(mod) != "module vcs.test/m\n" {
 		t.Errorf("mod %s, %v", mod, err)
 	}
-	_, err := w.vcs(allow(t, "mods.test/**")).Mod(soon(t), one("vcs.test/m"))
+	if info, err := v.Query(soon(t), "vcs.test/m", "v1"); err != nil || info.Version != "v1.9.9" {
+		t.Errorf("query %v, %v", info, err)
+	}
+	_, err := v.Info(soon(t), module.Version{Path: "vcs.test/m", Version: "v1.1.0"})
+	wantClass(t, "info of another version", err, upstream.ErrBadAnswer, "instead of v1.1.0")
+	_, err = w.vcs(allow(t, "mods.test/**")).Mod(soon(t), one("vcs.test/m"))
 	wantClass(t, "redirect out of the allow list", err, upstream.ErrForbidden, "allow list", "other.test")
 	_, err = w.vcs(allow(t, "vcs.test/**")).Mod(soon(t), one("vcs.test/m"))
 	wantClass(t, "mod target out of the allow list", err, upstream.ErrForbidden, "allow list", "mods.test")

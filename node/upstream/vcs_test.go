@@ -65,7 +65,7 @@ func TestVCSIsDirect(t *testing.T) {
 		{"vcs.test/nested", []string{"v1.0.0"}},
 		{"vcs.test/nested/v2", []string{"v2.1.0"}},
 		{"vcs.test/nested/sub", []string{"v0.1.0", "v0.2.0", "main"}},
-		{"vcs.test/old", []string{"v1.0.0", "v2.0.0+incompatible", "v3.1.0+incompatible"}},
+		{"vcs.test/old", []string{"v1.0.0", "v2.0.0+incompatible", "v3.1.0+incompatible", "v2.0.0"}},
 		{"vcs.test/untagged", []string{"main"}},
 		{"vcs.test/deep", []string{"v1.4.0"}},
 	} {
