@@ -151,8 +151,13 @@ func fromEnv(name events.RepoName) (Secret, error) {
 	return s, nil
 }
 
-// Set keeps a secret in a file, durably, in place of the one of that name.
+// Set keeps a secret in a file, durably, in place of the one of that name. It
+// fails with ErrInvalid if the text of the secret is larger than 64 KiB, which
+// Get would not read.
 func (s *Secrets) Set(name events.RepoName, secret Secret) error {
+	if len(secret.text) > maxSecret {
+		return fail(ErrInvalid, "the secret %s is larger than %d KiB", name, maxSecret>>10)
+	}
 	switch err := os.Mkdir(s.dir, 0o700); {
 	case err == nil:
 		if err := syncDir(filepath.Dir(s.dir)); err != nil {

@@ -153,3 +153,20 @@ func TestSecretFilesThatAreNotUsed(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretThatIsTooLarge holds that what would not be read is not kept.
+func TestSecretThatIsTooLarge(t *testing.T) {
+	_, dir := newNode(t, nil)
+	secrets, err := node.OpenSecrets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := node.ParseSecret([]byte(`{"bearer":{"token":"` + strings.Repeat("x", 64<<10) + `"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	isKind(t, secrets.Set(name("x"), s), node.ErrInvalid, "the secret x is larger than 64 KiB")
+	if list, err := secrets.List(); err != nil || len(list) > 0 {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+}
