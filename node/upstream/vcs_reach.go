@@ -113,8 +113,11 @@ func (r *reach) proxy(hr *http.Request) (*url.URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.secret() != nil {
-			u.User = url.UserPassword(c.secret().user, c.secret().password)
+		if s := c.secret(); s != nil {
+			if s.user == "" && s.password == "" {
+				return nil, fmt.Errorf("the credential for the proxy %s is not user and password, the only kind for proxies", Origin(&u))
+			}
+			u.User = url.UserPassword(s.user, s.password)
 		}
 	}
 	return &u, nil

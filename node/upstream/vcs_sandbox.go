@@ -60,6 +60,14 @@ func (s sandbox) environ() []string {
 	return append(env, gitConfig(s.settings())...)
 }
 
+// harmlessFlaws are what git's fsck finds in many old repositories: flaws of who
+// and when, and of a file's mode, which lead nowhere (git-fsck, "fsck messages").
+var harmlessFlaws = []string{
+	"zeroPaddedFilemode",
+	"badTimezone", "zeroPaddedDate", "badDateOverflow",
+	"missingSpaceBeforeDate", "missingEmail", "missingNameBeforeEmail",
+}
+
 // settings are git's, as pairs of key and value.
 func (s sandbox) settings() [][2]string {
 	set := [][2]string{
@@ -74,9 +82,8 @@ func (s sandbox) settings() [][2]string {
 		{"fetch.recurseSubmodules", "false"},
 		{"transfer.fsckObjects", "true"},
 		{"transfer.bundleURI", "false"},
-		{"fetch.fsck.zeroPaddedFilemode", "warn"}, // old, frequent and harmless
-		{"fetch.unpackLimit", "1"},                // few files
-		{"gc.auto", "0"},                          // nothing goes on in the background
+		{"fetch.unpackLimit", "1"}, // few files
+		{"gc.auto", "0"},           // nothing goes on in the background
 		{"maintenance.auto", "false"},
 		{"http.followRedirects", "false"}, // they were followed, and judged, before
 		{"http.proxy", s.permit.tunnel.String()},
@@ -84,6 +91,9 @@ func (s sandbox) settings() [][2]string {
 		{"http.sslVerify", "true"},
 		{"http.lowSpeedLimit", "100"}, // bytes a second,
 		{"http.lowSpeedTime", "60"},   // for so many seconds: it stalls
+	}
+	for _, id := range harmlessFlaws {
+		set = append(set, [2]string{"fetch.fsck." + id, "warn"})
 	}
 	base := s.base.String()
 	if base != s.src.tag.target {

@@ -2,8 +2,10 @@ package upstream_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -225,4 +227,60 @@ func TestVCSByItsPath(t *testing.T) {
 			t.Errorf("asked %s for a path that tells", asked)
 		}
 	}
+}
+
+// TestVCSOldFlaws: commits that git's fsck finds flaws in, of who and when, are
+// fetched as the go command does.
+func TestVCSOldFlaws(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	r := w.repo("r")
+	r.commit([]string{"go.mod", "module vcs.test/r\n", "a.go", "package a\n"})
+	tree := r.run("rev-parse", "HEAD^{tree}")
+	file := filepath.Join(t.TempDir(), "commit")
+	for i, author := range []string{
+		"a <a@x> 1600000000 -7000000", // badTimezone
+		"a <a@x> 01600000000 +0000",   // zeroPaddedDate
+		"a <a@x>1600000000 +0000",     // missingSpaceBeforeDate
+		"a 1600000000 +0000",          // missingEmail
+		"<a@x> 1600000000 +0000",      // missingNameBeforeEmail
+		"a <a@x> 99999999999999999999999 +0000",
+	} {
+		text := "tree " + tree + "\nauthor " + author + "\ncommitter c <c@x> 1600000000 +0000\n\nx\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.run("tag", fmt.Sprintf("v1.0.%d", i), r.run("hash-object", "-t", "commit", "-w", "--literally", file))
+	}
+	r.run("push", "-q", "-f", "--tags", "origin")
+	v := w.vcs()
+	for i := range 6 {
+		mv := module.Version{Path: "vcs.test/r", Version: fmt.Sprintf("v1.0.%d", i)}
+		if _, err := v.Info(soon(t), mv); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestVCSProxyCredential: a proxy knows users and passwords only.
+func TestVCSProxyCredential(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	w.small("r")
+	proxy, err := upstream.ParseProxy(w.resolverProxy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := w.vcs(func(c *upstream.VCSConfig) {
+		c.Proxy = proxy
+		c.Reroute(nil)
+		c.Credential = func(u *url.URL) (upstream.Credential, error) {
+			if u.String() != proxy.String() {
+				return upstream.Credential{}, nil
+			}
+			return upstream.BearerCredential(vcsCanary)
+		}
+	})
+	_, err = v.List(soon(t), "vcs.test/r")
+	wantClass(t, "a token for a proxy", err, upstream.ErrUnavailable, "not user and password")
 }
