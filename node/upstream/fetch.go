@@ -107,13 +107,12 @@ func (c *Client) send(ctx context.Context, stop context.CancelCauseFunc, rq requ
 	timer.Stop()
 	body := &pacedReader{body: resp.Body, timer: timer, pace: c.opts.StallTimeout, fail: f}
 	a := &answer{
-		body: body,
-		rq:   rq,
-		fail: f,
-		size: resp.ContentLength,
-		endUnknown: resp.ContentLength < 0 && resp.ProtoMajor == 1 &&
-			len(resp.TransferEncoding) == 0 && !resp.Uncompressed,
-		ended: func() error { return body.err },
+		body:       body,
+		rq:         rq,
+		fail:       f,
+		size:       resp.ContentLength,
+		endUnknown: endIsUnknown(resp),
+		ended:      func() error { return body.err },
 		close: func() {
 			timer.Stop()
 			resp.Body.Close()
@@ -177,4 +176,9 @@ func join(base *url.URL, path string) *url.URL {
 	u.RawPath = strings.TrimSuffix(base.EscapedPath(), "/") + "/" +
 		strings.ReplaceAll(url.PathEscape(path), "%2F", "/")
 	return &u
+}
+
+// endIsUnknown reports whether the body of resp ends where the connection ends.
+func endIsUnknown(resp *http.Response) bool {
+	return resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0 && !resp.Uncompressed
 }

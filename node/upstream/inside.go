@@ -48,15 +48,12 @@ func (in Inside) check(ip netip.Addr, sentinel error, refused ...[]addresses) er
 	if in.has(ip) {
 		return nil
 	}
-	judged := ip
-	if v4, ok := embedded(ip); ok {
-		if in.has(v4) {
-			return nil
-		}
-		judged = v4
+	judged := []netip.Addr{ip}
+	if v4, ok := embedded(ip); ok && !in.has(v4) {
+		judged = append(judged, v4)
 	}
 	for _, a := range slices.Concat(refused...) {
-		if a.prefix.Contains(judged) {
+		if slices.ContainsFunc(judged, a.prefix.Contains) {
 			return fmt.Errorf("%w: %s is %s; if it is to be reached, allow it: --allow-inside %s",
 				sentinel, ip, a.what, netip.PrefixFrom(ip, ip.BitLen()))
 		}
@@ -93,6 +90,7 @@ var never = slices.Concat(
 		"fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128"),
 	kind("multicast", "224.0.0.0/4", "ff00::/8"),
 	kind("reserved", "240.0.0.0/4"),
+	kind("a tunnel to anywhere (Teredo)", "2001::/32"),
 )
 
 // network are the addresses of a network of one's own.
@@ -104,13 +102,16 @@ var network = slices.Concat(
 )
 
 // translators are prefixes of IPv6 addresses that lead to the IPv4 address at
-// the given byte: NAT64 (RFC 6052), 6to4 (RFC 3056), IPv4-compatible.
+// the given byte: NAT64 (RFC 6052, and RFC 8215 for local use), 6to4 (RFC 3056),
+// IPv4-compatible, IPv4-translated (RFC 2765).
 var translators = []struct {
 	prefix netip.Prefix
 	at     int
 }{
 	{netip.MustParsePrefix("64:ff9b::/96"), 12},
+	{netip.MustParsePrefix("64:ff9b:1::/96"), 12},
 	{netip.MustParsePrefix("2002::/16"), 2},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12},
 	{netip.MustParsePrefix("::/96"), 12},
 }
 
@@ -124,6 +125,9 @@ func embedded(ip netip.Addr) (netip.Addr, bool) {
 		if t.prefix.Contains(ip) {
 			return netip.AddrFrom4([4]byte(b[t.at : t.at+4])), true
 		}
+	}
+	if b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe { // ISATAP (RFC 5214, 6.1)
+		return netip.AddrFrom4([4]byte(b[12:])), true
 	}
 	return netip.Addr{}, false
 }

@@ -278,7 +278,10 @@ func TestVCSHostFaults(t *testing.T) {
 		c.Reroute(func(string) string { return dead.Listener.Addr().String() })
 	})
 	_, err := v.List(soon(t), "vcs.test/r")
-	wantClass(t, "nobody there", err, upstream.ErrUnavailable)
+	wantClass(t, "nobody there", err, upstream.ErrUnavailable, "refused")
+	if strings.Contains(err.Error(), "127.0.0.1") {
+		t.Errorf("the error tells to what a name resolves: %v", err)
+	}
 }
 
 // TestVCSCloneFails: a fault of a clone is no absence, even where the go command

@@ -18,10 +18,11 @@ func (s sandbox) judge(r *refs, stdout, stderr []byte, err error) ([]byte, error
 	if err == nil || len(stdout) > 0 {
 		var a answered
 		if json.NewDecoder(bytes.NewReader(stdout)).Decode(&a) == nil {
-			if len(a.Error) == 0 && err == nil {
+			said := errorText(a.Error)
+			if err == nil && (len(a.Error) == 0 || a.isOfRetractions(said)) {
 				return stdout, nil
 			}
-			text = errorText(a.Error) + "\n" + text
+			text = said + "\n" + text
 		}
 	}
 	text = s.secrets().Replace(text)
@@ -34,6 +35,12 @@ func (s sandbox) judge(r *refs, stdout, stderr []byte, err error) ([]byte, error
 		class = ErrUnavailable // it is there, and git could not read it
 	}
 	return nil, s.src.fail(class, errors.New(shown))
+}
+
+// isOfRetractions reports whether a is an answer, of which said tells no more
+// than that the retractions, in the go.mod of the latest version, can't be read.
+func (a answered) isOfRetractions(said string) bool {
+	return a.Version != "" && a.Origin != nil && strings.HasPrefix(said, "loading module retractions for")
 }
 
 // errorText is the text of an error: a string, or an object with Err.

@@ -97,18 +97,36 @@ func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	tags, err := v.tagsOf(ctx, path, resp)
+	return tags, usedFor(resp).hidden(err)
+}
+
+// tagsOf reads the tags of path's page. One that has none, but is cut, is a bad
+// answer and no absence.
+func (v *VCS) tagsOf(ctx context.Context, path string, resp *http.Response) ([]goImport, error) {
 	at := safeURL(resp.Request.URL)
-	tags, err := parsePage(io.LimitReader(resp.Body, maxPage))
+	bad := func(err error) error { return &Error{Op: opPage, URL: at, Class: ErrBadAnswer, Err: err} }
+	limited := &io.LimitedReader{R: resp.Body, N: maxPage}
+	tags, err := parsePage(limited)
+	sent := usedFor(resp)
 	switch {
+	case slices.ContainsFunc(tags, func(t goImport) bool { return sent.repeats(t.prefix, t.vcs, t.target, t.subdir) }):
+		return nil, bad(fmt.Errorf("a go-import tag of %s repeats the credential that was sent", path))
 	case len(tags) > 0:
 		return tags, nil
 	case resp.StatusCode != http.StatusOK:
 		return nil, &Error{Op: opPage, URL: at, Status: resp.StatusCode, Class: classOfStatus(resp.StatusCode)}
-	case err != nil && !isSyntax(err):
+	case err != nil && limited.N == 0:
+		return nil, bad(fmt.Errorf("the page has neither a go-import tag nor the end of its head in its first %d bytes", maxPage))
+	case err != nil && endIsUnknown(resp):
+		return nil, bad(fmt.Errorf("%w, as it seems: no length, no end of the head", errTruncated))
+	case err != nil && err != errOpenHead && !isSyntax(err):
 		return nil, bodyError(ctx, opPage, resp.Request.URL, err)
 	}
 	return nil, &Error{Op: opPage, URL: at, Class: ErrNotFound, Err: fmt.Errorf("the page for %s has no go-import tag", path)}
 }
+
+var errOpenHead = errors.New("the page ends before its head does")
 
 // opPage is the operation of errors of requests for go-import pages.
 const opPage = "go-import"
@@ -169,7 +187,7 @@ func headTags(d *xml.Decoder) ([]goImport, error) {
 	for len(tags) < maxPageTags {
 		token, err := d.RawToken()
 		if err == io.EOF {
-			return tags, nil
+			return tags, errOpenHead
 		}
 		if err != nil {
 			return tags, err

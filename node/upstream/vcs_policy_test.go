@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -88,6 +89,9 @@ func TestVCSTargets(t *testing.T) {
 		"git https://169.254.169.254/latest",
 		"git https://10.0.0.1/r",
 		"git https://[::1]/r",
+		"git https://127.1/r",
+		"git https://0X7f000001/r",
+		"git https://2130706433/r",
 		"git https://[::ffff:10.0.0.1]/r",
 		"hg https://vcs.test/hg/r",
 		"svn https://vcs.test/svn/r",
@@ -136,9 +140,12 @@ func TestVCSAddresses(t *testing.T) {
 		})
 		_, err := v.Info(soon(t), one("vcs.test/r"))
 		wantClass(t, test.what, err, upstream.ErrForbidden, "address")
+		if host, _, _ := strings.Cut(cmp.Or(test.route, w.route("vcs.test:443")), ":"); strings.Contains(err.Error(), host) {
+			t.Errorf("%s: the error tells to what a name resolves: %v", test.what, err)
+		}
 	}
 	v := w.vcs()
-	for _, path := range []string{"127.0.0.1/r", "10.0.0.1/r.git", "169.254.169.254/r", "x.localhost/r"} {
+	for _, path := range []string{"127.0.0.1/r", "10.0.0.1/r.git", "169.254.169.254/r", "x.localhost/r", "127.1/r", "0177.0.0.1/r", "0x7f.0x1/r"} {
 		_, err := w.vcs(func(c *upstream.VCSConfig) { c.Inside = nil }).Info(soon(t), one(path))
 		wantClass(t, path, err, upstream.ErrForbidden)
 	}
@@ -163,7 +170,7 @@ func TestVCSChangesBetween(t *testing.T) {
 			})
 		})
 		_, err := v.Info(soon(t), one("vcs.test/r"))
-		wantClass(t, "rebound name", err, upstream.ErrForbidden, "169.254.169.254")
+		wantClass(t, "rebound name", err, upstream.ErrForbidden, "vcs.test:443 leads to an address")
 	})
 	t.Run("tag", func(t *testing.T) {
 		w := newVCSWorld(t)
@@ -324,6 +331,24 @@ func TestVCSPages(t *testing.T) {
 		})
 		_, err := v.Info(soon(t), one("vcs.test/status"))
 		wantClass(t, http.StatusText(status), err, class)
+	}
+	for what, answer := range map[string]string{
+		"a cut page":  "HTTP/1.0 200 OK\r\n\r\n<!DOCTYPE html><html><head><title>cut he",
+		"a cut tag":   "HTTP/1.0 200 OK\r\n\r\n<!DOCTYPE html><html><head><meta na",
+		"a long page": "HTTP/1.0 200 OK\r\n\r\n<html><head><style>" + strings.Repeat("x", 1<<20) + "</style></head>",
+	} {
+		w.before(func(rw http.ResponseWriter, _ *http.Request) bool {
+			conn, _, err := http.NewResponseController(rw).Hijack()
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			defer conn.Close()
+			io.WriteString(conn, answer)
+			return true
+		})
+		_, err := v.Info(soon(t), one("vcs.test/cut"))
+		wantClass(t, what, err, upstream.ErrBadAnswer)
 	}
 	w.before(func(rw http.ResponseWriter, _ *http.Request) bool {
 		rw.WriteHeader(http.StatusNotFound)

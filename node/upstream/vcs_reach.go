@@ -118,6 +118,9 @@ func (r *reach) proxy(hr *http.Request) (*url.URL, error) {
 				return nil, fmt.Errorf("the credential for the proxy %s is not user and password, the only kind for proxies", Origin(&u))
 			}
 			u.User = url.UserPassword(s.user, s.password)
+			if sent, ok := hr.Context().Value(useKey{}).(*use); ok {
+				sent.proxy = c
+			}
 		}
 	}
 	return &u, nil
@@ -154,12 +157,20 @@ func (r *reach) dial(ctx context.Context, network, addr string) (net.Conn, error
 	d := r.guard.dialer
 	configured := r.guard.trusts(addr)
 	d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		return r.check(address, configured)
+		if err := r.check(address, configured); err != nil {
+			return &insideError{addr, err}
+		}
+		return nil
 	}
+	to := addr
 	if r.reroute != nil {
-		addr = r.reroute(addr)
+		to = r.reroute(addr)
 	}
-	return d.DialContext(ctx, network, addr)
+	conn, err := d.DialContext(ctx, network, to)
+	if inside, ok := errors.AsType[*insideError](err); ok {
+		return nil, inside // the dialer's text has the address
+	}
+	return conn, withoutAddresses(err)
 }
 
 // check judges an address that is about to be dialed.
@@ -170,7 +181,8 @@ func (r *reach) check(address string, configured bool) error {
 	return nil
 }
 
-// checkHost refuses hosts by their text: literal addresses inside and localhost.
+// checkHost refuses hosts by their text: literal addresses inside, localhost, and
+// numbers in forms that only some take for addresses.
 // What a name resolves to is judged when it is dialed; this is so that nothing
 // inside is asked of a proxy either.
 func (r *reach) checkHost(host string) error {
@@ -181,7 +193,20 @@ func (r *reach) checkHost(host string) error {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return r.check("127.0.0.1:443", false)
 	}
+	if isNumber(host[strings.LastIndexByte(host, '.')+1:]) {
+		return fmt.Errorf("%w: host %s ends with a number, so that it may be taken for an address in another form", errPolicy, clip(host))
+	}
 	return nil
+}
+
+// isNumber reports whether the last label of a host makes it a number to
+// resolvers that know more forms of addresses (127.1, 0x7f.1, 2130706433).
+func isNumber(label string) bool {
+	digits := "0123456789"
+	if rest, ok := strings.CutPrefix(label, "0x"); ok {
+		label, digits = "0"+rest, "0123456789abcdef"
+	}
+	return label != "" && strings.Trim(label, digits) == ""
 }
 
 // plainHTTP reports whether u's host may be asked by plain http.
@@ -200,13 +225,25 @@ func (r *reach) checkURL(u *url.URL) error {
 
 // get sends a GET request and follows its redirects, each of which is judged by
 // checkURL and by hop. The credential for u's origin goes there only. The
-// answer's Request is the last one that was sent. Errors are *Error.
+// answer's Request is the last one that was sent. Errors are *Error, without
+// what was sent; for those of the answer see usedFor.
 func (r *reach) get(ctx context.Context, op string, u *url.URL, hop func(*url.URL) error) (*http.Response, error) {
-	at := u
 	user, err := r.login(u)
 	if err != nil {
 		return nil, &Error{Op: op, URL: safeURL(u), Class: classOfLogin(err), Err: err}
 	}
+	sent := &use{origin: Origin(u)}
+	if user != nil {
+		sent.credential = conceal(*user)
+	}
+	resp, err := r.follow(withUse(ctx, sent), op, u, user, hop)
+	return resp, sent.hidden(err)
+}
+
+// follow is get with a credential. A redirect that repeats it is refused, since
+// where it leads is shown later on.
+func (r *reach) follow(ctx context.Context, op string, u *url.URL, user *secret, hop func(*url.URL) error) (*http.Response, error) {
+	at := u
 	for n := 0; ; n++ {
 		if err := errors.Join(r.checkURL(at), hop(at)); err != nil {
 			return nil, &Error{Op: op, URL: safeURL(u), Class: ErrForbidden, Err: err}
@@ -222,6 +259,9 @@ func (r *reach) get(ctx context.Context, op string, u *url.URL, hop func(*url.UR
 		resp.Body.Close()
 		if n == vcsRedirects {
 			err = fmt.Errorf("%w: more than %d", errRedirect, vcsRedirects)
+		}
+		if err == nil && usedFor(resp).repeats(next.String(), next.Path) {
+			err = fmt.Errorf("%w: it repeats the credential", errRedirect)
 		}
 		if err != nil {
 			return nil, &Error{Op: op, URL: safeURL(u), Class: ErrBadAnswer, Err: err}

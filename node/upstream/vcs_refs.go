@@ -140,10 +140,10 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 	}
 	got := &refs{tags: make(map[string]string), heads: make(map[string]string)}
 	if got.base, err = cloneBase(resp.Request.URL); err != nil {
-		return nil, s.fail(ErrBadAnswer, err)
+		return nil, usedFor(resp).hidden(s.fail(ErrBadAnswer, err))
 	}
 	if err := got.parse(resp); err != nil {
-		return nil, bodyError(ctx, s.op, &u, err)
+		return nil, usedFor(resp).hidden(bodyError(ctx, s.op, &u, err))
 	}
 	return got, nil
 }
@@ -171,7 +171,7 @@ func cloneBase(u *url.URL) (*url.URL, error) {
 
 // refused is the error for an answer other than 200. A host that asks for
 // credentials and has none from us may have or not have the repository; as the
-// go command does, the repository's page decides.
+// go command does, the repository's page decides, if it is still that host's.
 func (v *VCS) refused(ctx context.Context, s source, resp *http.Response) error {
 	fail := &Error{Op: s.op, URL: safeURL(s.url), Status: resp.StatusCode, Class: classOfStatus(resp.StatusCode)}
 	if fail.Class != ErrForbidden {
@@ -183,12 +183,12 @@ func (v *VCS) refused(ctx context.Context, s source, resp *http.Response) error 
 		return fail
 	}
 	fail.Err = fmt.Errorf("%d: the VCS repository asks for a credential, and this one has none for %s", resp.StatusCode, host)
-	page, err := v.reach.get(ctx, s.op, s.url, func(*url.URL) error { return nil })
+	page, err := v.reach.get(ctx, s.op, s.url, v.allowed)
 	if err != nil {
 		return fail
 	}
 	defer page.Body.Close()
-	if class := classOfStatus(page.StatusCode); class == ErrNotFound {
+	if classOfStatus(page.StatusCode) == ErrNotFound && Origin(page.Request.URL) == host {
 		fail.Class = ErrNotFound
 		fail.Err = fmt.Errorf("no such VCS repository, or a private one: %d, and there is no credential for %s", page.StatusCode, host)
 	}

@@ -3,6 +3,8 @@ package upstream_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -238,5 +240,85 @@ func TestVCSWithoutCommands(t *testing.T) {
 	t.Setenv("PATH", path)
 	if _, err := v.Info(soon(t), module.Version{Path: "vcs.test/r", Version: "v1.0.0"}); err != nil {
 		t.Error("with the commands back:", err)
+	}
+}
+
+// TestVCSEchoesBeforeTheClone: neither a redirect, nor a list of refs, nor a page
+// shows what the host was sent.
+func TestVCSEchoesBeforeTheClone(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	w.small("r")
+	packet := func(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
+	refs := func(rw http.ResponseWriter, line string) {
+		rw.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		io.WriteString(rw, packet("# service=git-upload-pack\n")+"0000"+packet(line)+"0000")
+	}
+	for what, test := range map[string]struct {
+		path   string // of the request that is answered so
+		answer func(rw http.ResponseWriter, hr *http.Request, password string)
+	}{
+		"login page": {"/git/r/info/refs", func(rw http.ResponseWriter, hr *http.Request, password string) {
+			http.Redirect(rw, hr, "https://vcs.test/login/"+password, http.StatusFound)
+		}},
+		"repository of that name": {"/git/r/info/refs", func(rw http.ResponseWriter, hr *http.Request, password string) {
+			http.Redirect(rw, hr, "https://vcs.test/"+password+hr.URL.RequestURI(), http.StatusFound)
+		}},
+		"host of that name": {"/git/r/info/refs", func(rw http.ResponseWriter, hr *http.Request, password string) {
+			http.Redirect(rw, hr, "http://"+password+".test/", http.StatusFound)
+		}},
+		"refusal of git's": {"/git/r/info/refs", func(rw http.ResponseWriter, _ *http.Request, password string) {
+			refs(rw, "ERR no access for "+password)
+		}},
+		"refusal that is cut": {"/git/r/info/refs", func(rw http.ResponseWriter, _ *http.Request, password string) {
+			refs(rw, "ERR "+strings.Repeat("x", 92)+password)
+		}},
+		"ref": {"/git/r/info/refs", func(rw http.ResponseWriter, _ *http.Request, password string) {
+			refs(rw, strings.Repeat("ab", 20)+" refs/tags/ "+password)
+		}},
+		"tag": {"/r", func(rw http.ResponseWriter, _ *http.Request, password string) {
+			fmt.Fprintf(rw, `<meta name="go-import" content="vcs.test/r git https://vcs.test/%s?x">`, password)
+		}},
+	} {
+		w.before(func(rw http.ResponseWriter, hr *http.Request) bool {
+			_, password, _ := hr.BasicAuth()
+			if hr.URL.Path == test.path {
+				test.answer(rw, hr, password)
+			}
+			return hr.URL.Path == test.path
+		})
+		_, err := w.vcs(secret(vcsCanary)).Info(soon(t), one("vcs.test/r"))
+		if err == nil || strings.Contains(err.Error(), vcsCanary[:5]) {
+			t.Errorf("%s: the error shows the secret: %v", what, err)
+		}
+	}
+}
+
+// TestVCSRefusedPage: the page that is asked whether a repository that refuses is
+// there is the repository's own.
+func TestVCSRefusedPage(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	w.page("vcs.test/x", "vcs.test/x git https://vcs.test/git/x")
+	w.before(func(rw http.ResponseWriter, hr *http.Request) bool {
+		switch {
+		case strings.HasSuffix(hr.URL.Path, "/info/refs"):
+			rw.WriteHeader(http.StatusUnauthorized)
+		case hr.URL.Path == "/git/x":
+			http.Redirect(rw, hr, "https://other.test/login", http.StatusFound)
+		default:
+			return false
+		}
+		return true
+	})
+	_, err := w.vcs().List(soon(t), "vcs.test/x")
+	wantClass(t, "absent elsewhere", err, upstream.ErrForbidden, "asks for a credential")
+	w.requests()
+	_, err = w.vcs(allow(t, "vcs.test/**")).List(soon(t), "vcs.test/x")
+	wantClass(t, "outside of the allow list", err, upstream.ErrForbidden, "asks for a credential")
+	for _, r := range w.requests() {
+		if strings.Contains(r, "other.test") {
+			t.Errorf("asked %s, which is outside of the allow list", r)
+		}
 	}
 }

@@ -284,3 +284,19 @@ func TestVCSProxyCredential(t *testing.T) {
 	_, err = v.List(soon(t), "vcs.test/r")
 	wantClass(t, "a token for a proxy", err, upstream.ErrUnavailable, "not user and password")
 }
+
+// TestVCSLatestThatDoesNotParse: a query is answered though the go.mod of the
+// latest version, which may retract the answer, can't be read.
+func TestVCSLatestThatDoesNotParse(t *testing.T) {
+	t.Parallel()
+	w := newVCSWorld(t)
+	r := w.small("r")
+	r.run("branch", "old")
+	r.commit([]string{"go.mod", "module vcs.test/r\n\nrequire x y z\n"}, "v1.1.0")
+	r.run("checkout", "-q", "old")
+	hash := r.commit([]string{"b.go", "package a\n"})
+	info, err := w.vcs().Query(soon(t), "vcs.test/r", "old")
+	if err != nil || !strings.HasSuffix(info.Version, hash[:12]) {
+		t.Errorf("info %v, %v, want commit %s", info, err, hash)
+	}
+}
