@@ -45,8 +45,28 @@ type Source struct {
 type HeldContent struct {
 	Content
 	// Zips are the addresses of the zip, one per byte form, by first site.
-	Zips  []Blob
-	First Source // of the parts, the first by site name and log order
+	Zips []Blob
+	// ZipSources say for each of Zips who stated it first.
+	ZipSources []Source
+	First      Source // of the parts, the first by site name and log order
+}
+
+// StatedBy returns the first site, by name, to state all that there is of the
+// content: that of its zip, if it has one, as who states a zip states the go.mod's
+// hash with it. If the content is wrong, it is this site's word that was.
+func (c *HeldContent) StatedBy() Site {
+	if len(c.ZipSources) > 0 {
+		return c.ZipSources[0].Event.Site
+	}
+	return c.First.Event.Site
+}
+
+// ZipStatedBy returns the first site to state that b, one of Zips, is the zip.
+func (c *HeldContent) ZipStatedBy(b Blob) Site {
+	if i := slices.Index(c.Zips, b); i >= 0 {
+		return c.ZipSources[i].Event.Site
+	}
+	return c.StatedBy()
 }
 
 // Version is what a reader sees of a module version in a repository.
@@ -112,7 +132,7 @@ func (d *Directory) resolvePublished(v *Version, r *Repo, cs Contributions) {
 		src := sourceOf(site, f, b.Actor, "")
 		if v.Status == Absent {
 			v.Status = Held
-			v.Contents = []HeldContent{{b.Content, []Blob{b.Zip}, src}}
+			v.Contents = []HeldContent{{b.Content, []Blob{b.Zip}, []Source{src}, src}}
 		} else if c := v.Contents[0]; c.ModH1 != b.ModH1 || c.ZipH1 != b.ZipH1 {
 			v.Rejected = append(v.Rejected, src)
 		}
@@ -197,6 +217,7 @@ func (c *HeldContent) joinZip(site Site, f Fact, b VersionFilled) {
 	}
 	if !slices.Contains(c.Zips, b.Zip) {
 		c.Zips = append(c.Zips, b.Zip)
+		c.ZipSources = append(c.ZipSources, sourceOf(site, f, "", b.Upstream))
 	}
 }
 

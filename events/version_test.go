@@ -83,6 +83,27 @@ func TestFillsOfSeveralSitesAreJoined(t *testing.T) {
 	w.is(id, events.Held, 1)
 }
 
+// A zip is the word of who stated it, also if another site, which is first by name,
+// stated the go.mod; and each of its addresses that of who stated that.
+func TestZipIsBlamedOnWhoStatedIt(t *testing.T) {
+	w := newWorld(t)
+	id := w.repo(events.Remote, "a")
+	zip, other := zipOnly(content(1)), zipOnly(content(1))
+	other.Zip.Digest = events.DigestOf([]byte("another zip of the same tree"))
+	w.fill("a", id, modOnly(content(1)))
+	v := w.version(id)
+	if c := v.Content(); c.StatedBy() != site("a") {
+		t.Errorf("the go.mod alone is stated by %v", c.StatedBy())
+	}
+	w.fill("c", id, other)
+	w.fill("b", id, zip)
+	v = w.version(id)
+	c := v.Content()
+	if c.First.Event.Site != site("a") || c.StatedBy() != site("b") || c.ZipStatedBy(zip.Zip) != site("b") || c.ZipStatedBy(other.Zip) != site("c") {
+		t.Errorf("first %v, stated by %v, its zips by %v and %v", c.First.Event.Site, c.StatedBy(), c.ZipStatedBy(zip.Zip), c.ZipStatedBy(other.Zip))
+	}
+}
+
 // modHeld checks that of v1 the go.mod alone is held.
 func (w *world) modHeld(id events.RepoID) {
 	w.t.Helper()

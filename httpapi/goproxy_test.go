@@ -182,6 +182,29 @@ func TestHeldOnlyNeverFetches(t *testing.T) {
 	}
 }
 
+// An answer that depends on a header of the request is for no cache; one that
+// depends on the path alone may be.
+func TestHeldOnlyByHeaderIsNotCached(t *testing.T) {
+	g := filled(t)
+	g.get("/go/public/up.test/m/@v/v1.2.0.zip")
+	for target, status := range map[string]int{
+		"up.test/m/@v/v1.2.0.mod":  http.StatusOK,
+		"up.test/m/@v/v1.2.0.info": http.StatusOK,
+		"up.test/m/@v/v1.2.0.zip":  http.StatusOK,
+		"up.test/m/@v/list":        http.StatusOK,
+		"up.test/m/@v/v1.0.0.mod":  http.StatusNotFound,
+		"up.test/old/@v/list":      http.StatusNotFound,
+	} {
+		a := g.get("/go/public/"+target, "Disable-Module-Fetch", "true")
+		if a.status != status || a.header.Get("Cache-Control") != never {
+			t.Errorf("%s: %d, Cache-Control %q", target, a.status, a.header.Get("Cache-Control"))
+		}
+		if a := g.get("/go/public/cached-only/" + target); a.status != status || a.header.Get("Cache-Control") == never {
+			t.Errorf("cached-only %s: %d, Cache-Control %q", target, a.status, a.header.Get("Cache-Control"))
+		}
+	}
+}
+
 // TestUpstreamTrouble shows that no failure becomes an absence, and that what is
 // held is served nonetheless.
 func TestUpstreamTrouble(t *testing.T) {

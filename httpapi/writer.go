@@ -32,6 +32,10 @@ type writer struct {
 	status   int       // 0 until the header is written
 	sent     int64     // bytes of the body
 
+	// uncached has no cache keep the answer, whatever handlers say of it: it depends
+	// on more than the path. Set by handlers.
+	uncached bool
+
 	// For metrics; set by handlers.
 	kind endpoint
 	repo repoKind
@@ -61,6 +65,9 @@ var writers = sync.Pool{New: func() any { return new(writer) }}
 func (w *writer) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+	}
+	if w.uncached {
+		w.Header()["Cache-Control"] = cacheNever
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

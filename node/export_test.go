@@ -64,3 +64,6 @@ func (n *Node) DoNotAsk() { n.commits.release(holdStart) }
 
 // AddUpstreams is addUpstreams.
 func (s *Status) AddUpstreams(remotes []RemoteStatus) { s.addUpstreams(remotes) }
+
+// Raise says that there is trouble.
+func (n *Node) Raise(key, text string) bool { return n.sites.troubles.raise(key, text) }

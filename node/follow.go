@@ -352,9 +352,10 @@ type batch struct {
 	// changesDirectory says that members, homes, repositories or blocks may be
 	// others afterwards.
 	changesDirectory bool
-	purges           bool       // some version was purged
-	seen             []sighting // what other sites saw
-	wants            []want     // of the entries
+	purges           bool                   // some version was purged
+	seen             []sighting             // what other sites saw
+	wants            []want                 // of the entries
+	fills            []events.ModuleVersion // to be vouched for
 }
 
 // add checks how an entry stands to those before it, and to the clock and the
@@ -430,7 +431,9 @@ func (b *batch) look(e events.Entry) error {
 			b.seen = append(b.seen, s)
 		}
 		b.purges = b.purges || ev.Type == events.VersionPurged{}.Type()
-		b.sites.noteVouch(ev)
+		if fill, ok := ev.Body.(events.VersionFilled); ok {
+			b.fills = append(b.fills, fill.ModuleVersion)
+		}
 		b.sites.noteRight(ev)
 	}
 	return nil
@@ -456,6 +459,7 @@ func (b *batch) commit() error {
 			return err
 		}
 	}
+	b.sites.noteVouch(b.fills) // now the versions, and their repositories, can be seen
 	h, ok, err := b.x.Head(b.site)
 	if err != nil || !ok {
 		return err

@@ -110,7 +110,7 @@ func (n *Node) setDirectory(d *events.Directory) {
 }
 
 func (n *Node) openRemote(r *events.Repo) *remote {
-	rem := &remote{settings: r.Settings}
+	rem := &remote{settings: r.Settings, dbName: databaseName(r.Settings.Sumdb)} // also if it is broken
 	list, db, err := parseRemote(r.Settings, n.opts.Self)
 	if err != nil {
 		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
@@ -141,7 +141,6 @@ func (n *Node) openRemote(r *events.Repo) *remote {
 		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: checksum database: %v", r.Name, err)
 		return rem
 	}
-	rem.dbName = db.Name()
 	return rem
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -23,6 +24,9 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 		}
 	}
 	rem, kept := r.databaseOf(path)
+	if rem != nil && rem.broken != nil { // no absence: the go command would ask the database itself
+		return upstream.Answer{}, rem.broken
+	}
 	if mod, ok := lookedUp(path); ok && kept && rem == nil {
 		return upstream.Answer{}, r.excluded(ctx, mod)
 	}
@@ -33,19 +37,47 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 		return upstream.Answer{}, fail(ErrForbidden,
 			"%s is in no checksum database, by the settings of this registry; set GONOSUMDB to match it", mod)
 	}
-	a, err := rem.sumdb.Serve(ctx, path)
+	a, err := r.askDatabase(ctx, rem, path)
 	switch {
 	case err == nil:
 		return a, nil
+	case errors.As(err, new(*Error)):
+		return a, err
 	case errors.Is(err, upstream.ErrNotInDatabase):
 		return a, because(err, ErrNotFound, "%v", err)
 	}
 	return a, upstreamFailed(err, "checksum database "+rem.dbName)
 }
 
+// askDatabase answers what path asks of a checksum database, from what is held
+// here if no upstream is to be asked.
+func (r *Repository) askDatabase(ctx context.Context, rem *remote, path string) (upstream.Answer, error) {
+	if !r.HeldOnly {
+		return rem.sumdb.Serve(ctx, path)
+	}
+	a, ok, err := rem.sumdb.ServeHeld(path)
+	if err == nil && !ok {
+		err = fail(ErrNotFound, "%s is not held here, and this request asks for nothing else", path)
+	}
+	return a, err
+}
+
+// databaseName returns the name of the checksum database that a setting names, as
+// far as that can be told of one that this node can't use; empty if it is off.
+func databaseName(gosumdb string) string {
+	if db, err := upstream.ParseDatabase(gosumdb); err == nil {
+		return db.Name()
+	}
+	key, _, _ := strings.Cut(strings.TrimSpace(gosumdb), " ")
+	name, _, _ := strings.Cut(key, "+")
+	return name
+}
+
 // databaseOf returns the first remote that may answer whose checksum database
-// path names; kept says that patterns keep the module of a lookup from one.
+// path names, one that is broken only if there is no other; kept says that
+// patterns keep the module of a lookup from one.
 func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
+	var broken *remote
 	mod, lookup := lookedUp(path)
 	members := []events.RepoName{r.repo.Name}
 	if r.repo.Kind == events.Virtual {
@@ -57,7 +89,7 @@ func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
 			continue
 		}
 		rem := r.st.remotes[m.ID]
-		if rem == nil || rem.broken != nil || rem.dbName == "" || !strings.HasPrefix(path, rem.dbName+"/") {
+		if rem == nil || rem.dbName == "" || !strings.HasPrefix(path, rem.dbName+"/") {
 			continue
 		}
 		s := &Repository{node: r.node, st: r.st, repo: m}
@@ -65,9 +97,12 @@ func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
 			kept = true
 			continue
 		}
-		return rem, kept
+		if rem.broken == nil {
+			return rem, kept
+		}
+		broken = cmp.Or(broken, rem)
 	}
-	return nil, kept
+	return broken, kept
 }
 
 // lookedUp returns the module path of a lookup.

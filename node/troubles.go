@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,14 +22,20 @@ type trouble struct {
 	since time.Time
 }
 
-// maxTroubles bounds how many are kept; further ones wait for a place.
-const maxTroubles = 256
+// maxTroubles bounds how many of a kind are kept, which is the first word of their
+// keys; further ones wait for a place. So many of one kind keep out no other.
+const maxTroubles = 64
+
+func kindOfTrouble(key string) string {
+	kind, _, _ := strings.Cut(key, " ")
+	return kind
+}
 
 // raise says that there is trouble. It reports whether that is news.
 func (t *troubles) raise(key, text string) bool {
 	t.mu.Lock()
 	old, has := t.all[key]
-	news := !has && len(t.all) < maxTroubles || has && old.text != text
+	news := has && old.text != text || !has && t.ofKind(kindOfTrouble(key)) < maxTroubles
 	if news {
 		since := old.since
 		if !has {
@@ -56,19 +61,49 @@ func (t *troubles) clear(key string) {
 	}
 }
 
-// texts returns what there is, oldest first.
+// ofKind returns how many troubles of a kind there are. The caller holds mu.
+func (t *troubles) ofKind(kind string) (n int) {
+	for key := range t.all {
+		if kindOfTrouble(key) == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// texts returns what there is: the oldest of each kind, then the second oldest of
+// each, and so on, as who shows them may cut the list.
 func (t *troubles) texts() []string {
 	t.mu.Lock()
-	list := slices.Collect(maps.Values(t.all))
+	kinds := map[string][]trouble{}
+	for key, x := range t.all {
+		kinds[kindOfTrouble(key)] = append(kinds[kindOfTrouble(key)], x)
+	}
 	t.mu.Unlock()
-	slices.SortFunc(list, func(a, b trouble) int {
-		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.text, b.text))
+	type ranked struct {
+		trouble
+		rank int // among those of its kind
+	}
+	var list []ranked
+	for _, of := range kinds {
+		slices.SortFunc(of, trouble.compare)
+		for rank, x := range of {
+			list = append(list, ranked{x, rank})
+		}
+	}
+	slices.SortFunc(list, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), a.compare(b.trouble))
 	})
 	texts := []string{}
 	for _, x := range list {
 		texts = append(texts, x.text)
 	}
 	return texts
+}
+
+// compare orders troubles by age.
+func (t trouble) compare(u trouble) int {
+	return cmp.Or(t.since.Compare(u.since), cmp.Compare(t.text, u.text))
 }
 
 // count returns how many troubles have a key that starts with prefix.

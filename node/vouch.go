@@ -28,10 +28,11 @@ type zipClaim struct {
 }
 
 type sumClaim struct {
-	repo events.RepoID
-	mv   module.Version
-	mod  events.H1
-	zip  events.H1 // zero if the claim is about the go.mod alone
+	database string // the name of the checksum database
+	repo     events.RepoID
+	mv       module.Version
+	mod      events.H1
+	zip      events.H1 // zero if the claim is about the go.mod alone
 }
 
 const (
@@ -51,7 +52,7 @@ func (z zipClaim) key() string {
 }
 
 func (c sumClaim) key() string {
-	return fmt.Sprintf("sum %v %s@%s %v %v", c.repo, c.mv.Path, c.mv.Version, c.mod, c.zip)
+	return fmt.Sprintf("sum %s %v %s@%s %v %v", c.database, c.repo, c.mv.Path, c.mv.Version, c.mod, c.zip)
 }
 
 // zipIs remembers that a blob is the zip of mv with this hash.
@@ -68,13 +69,19 @@ func (r *Repository) vouchZip(ctx context.Context, mv module.Version, c *events.
 	if ok, err := n.zipProved(zipClaim{mv, b.Digest, c.ZipH1}); ok || err != nil {
 		return err
 	}
-	err := n.checkClaim(ctx, want{
-		Blob: b, Repo: r.repo.ID, Module: mv.Path, Version: mv.Version, ModH1: c.ModH1, ZipH1: c.ZipH1, from: c.First.Event.Site,
-	}, z.File, z.Size)
+	v := r.wantZip(mv, c, b)
+	err := n.checkClaim(ctx, v, z.File, z.Size)
 	if isLie(err) {
-		n.sites.troubles.raise("lie "+c.First.Event.Site.String()+b.Digest.Hex(), err.Error())
+		n.sites.troubles.raise("lie "+v.from.String()+b.Digest.Hex(), err.Error())
 	}
 	return err
+}
+
+// wantZip is one of a content's zips, as the site that stated it first says it is.
+func (r *Repository) wantZip(mv module.Version, c *events.HeldContent, b events.Blob) want {
+	return want{
+		Blob: b, Repo: r.repo.ID, Module: mv.Path, Version: mv.Version, ModH1: c.ModH1, ZipH1: c.ZipH1, from: c.ZipStatedBy(b),
+	}
 }
 
 // zipProved reports whether the zip has been checked here before.
@@ -110,6 +117,11 @@ func (r *Repository) holdsZip(mv module.Version, c *events.HeldContent) (bool, e
 // content is in a checksum database only what that proves, asked by this site.
 // Other content that a site stated is as if it weren't there; so a lie of one
 // keeps nobody from the version.
+//
+// A site that is alone shows what it recorded, also if that was recorded before
+// the database applied: there is nobody who could hold other content, and what
+// was served does not change under its clients. Sites that are several would each
+// show what they recorded; so there, what was not checked is checked.
 func (r *Repository) right(ctx context.Context, mv module.Version, v *events.Version) (*events.HeldContent, error) {
 	if r.st.alone || r.repo.Kind != events.Remote || v.Settled != nil || v.Status != events.Held && v.Status != events.Conflicted {
 		return r.readable(mv, v)
@@ -122,60 +134,80 @@ func (r *Repository) right(ctx context.Context, mv module.Version, v *events.Ver
 		return r.readable(mv, v)
 	}
 	if c := &v.Contents[0]; v.Status == events.Held {
-		if ok, err := r.provedBefore(mv, c); ok || err != nil {
+		if ok, err := r.provedBefore(rem, mv, c); ok || err != nil {
 			return c, err
 		}
 	}
-	sums, err := rem.sums(ctx, mv)
+	sums, err := r.sumsOf(ctx, rem, mv)
 	if err != nil {
 		if errors.Is(err, upstream.ErrNotInDatabase) {
 			r.lie(mv, &v.Contents[0], "does not know it")
 		}
 		return nil, r.fetchFailed(err, mv)
 	}
-	return r.proved(mv, v, sums)
+	return r.proved(rem, mv, v, sums)
+}
+
+// sumsOf returns the hashes that the checksum database has for mv. If no upstream
+// is to be asked they are known only if they were asked for before.
+func (r *Repository) sumsOf(ctx context.Context, rem *remote, mv module.Version) (upstream.Sums, error) {
+	if !r.HeldOnly {
+		return rem.sums(ctx, mv)
+	}
+	sums, ok, err := rem.sumdb.HeldSums(mv)
+	if err == nil && !ok {
+		err = fail(ErrUnavailable, "%s@%s: another site states it, and this node has yet to ask the checksum database %s about it, which this request does not allow; try again in a moment",
+			mv.Path, mv.Version, rem.dbName)
+	}
+	return sums, err
 }
 
 // proved returns the content that the checksum database proves: all of it, or but
-// for the zip if what is stated of that is wrong; nil if there is none.
-func (r *Repository) proved(mv module.Version, v *events.Version, sums upstream.Sums) (*events.HeldContent, error) {
-	var part *events.HeldContent
+// for the zip if what is stated of that is wrong; nil if there is none. What it
+// contradicts is reported.
+func (r *Repository) proved(rem *remote, mv module.Version, v *events.Version, sums upstream.Sums) (*events.HeldContent, error) {
+	var whole, part *events.HeldContent
 	for i := range v.Contents {
 		c := &v.Contents[i]
 		switch {
 		case c.ModH1 == sums.Mod && (!c.HasZip() || c.ZipH1 == sums.Zip):
-			return c, r.rememberProof(mv, c)
+			whole = c
+			continue
 		case c.ModH1 == sums.Mod && part == nil:
 			without := *c
-			without.ZipH1, without.Zip, without.Zips = events.H1{}, events.Blob{}, nil
+			without.ZipH1, without.Zip, without.Zips, without.ZipSources = events.H1{}, events.Blob{}, nil, nil
 			part = &without
 		}
 		r.lie(mv, c, fmt.Sprintf("says go.mod %v zip %v", sums.Mod, sums.Zip))
+	}
+	if whole != nil {
+		return whole, r.rememberProof(rem, mv, whole)
 	}
 	return part, nil
 }
 
 // lie reports content that the checksum database contradicts.
 func (r *Repository) lie(mv module.Version, c *events.HeldContent, database string) {
-	r.node.sites.troubles.raise("lie "+c.First.Event.Site.String()+mv.String()+c.ZipH1.String(), fmt.Sprintf(
-		"%v: SECURITY ERROR: site %s states go.mod %v zip %v, the checksum database %s; it is refused", mv, c.First.Event.Site, c.ModH1, c.ZipH1, database))
+	site := c.StatedBy()
+	r.node.sites.troubles.raise("lie "+site.String()+mv.String()+c.ZipH1.String(), fmt.Sprintf(
+		"%v: SECURITY ERROR: site %s states go.mod %v zip %v, the checksum database %s; it is refused", mv, site, c.ModH1, c.ZipH1, database))
 }
 
-func (r *Repository) sumClaim(mv module.Version, c *events.HeldContent) sumClaim {
-	return sumClaim{r.repo.ID, mv, c.ModH1, c.ZipH1}
+func (r *Repository) sumClaim(rem *remote, mv module.Version, c *events.HeldContent) sumClaim {
+	return sumClaim{rem.dbName, r.repo.ID, mv, c.ModH1, c.ZipH1}
 }
 
-// provedBefore reports whether this site has checked the content, now or when it
-// fetched it.
-func (r *Repository) provedBefore(mv module.Version, c *events.HeldContent) (bool, error) {
+// provedBefore reports whether this site has checked the content against the
+// checksum database that applies, now or when it fetched it.
+func (r *Repository) provedBefore(rem *remote, mv module.Version, c *events.HeldContent) (bool, error) {
 	n := r.node
-	claim := r.sumClaim(mv, c)
+	claim := r.sumClaim(rem, mv, c)
 	if ok, _ := n.vouchers.sums.get(claim); ok {
 		return true, nil
 	}
 	_, ok, err := n.index.Load().Local(vouchSpace).Get(claim.key())
 	if err == nil && !ok {
-		ok, err = r.filledHere(mv, c)
+		ok, err = r.filledHere(rem, mv, c)
 	}
 	if ok && err == nil {
 		n.vouchers.sums.put(claim, true)
@@ -183,22 +215,23 @@ func (r *Repository) provedBefore(mv module.Version, c *events.HeldContent) (boo
 	return ok, err
 }
 
-func (r *Repository) rememberProof(mv module.Version, c *events.HeldContent) error {
-	claim := r.sumClaim(mv, c)
+func (r *Repository) rememberProof(rem *remote, mv module.Version, c *events.HeldContent) error {
+	claim := r.sumClaim(rem, mv, c)
 	r.node.vouchers.sums.put(claim, true)
 	return r.node.index.Load().Local(vouchSpace).Set(claim.key(), []byte{})
 }
 
-// filledHere reports whether this site stated all of the content itself, which
-// it had checked then.
-func (r *Repository) filledHere(mv module.Version, c *events.HeldContent) (bool, error) {
+// filledHere reports whether this site stated all of the content itself, having
+// checked it against the checksum database that applies. What it took while the
+// settings said that the module is in none, or in another one, it had not.
+func (r *Repository) filledHere(rem *remote, mv module.Version, c *events.HeldContent) (bool, error) {
 	cs, err := r.node.index.Load().Get(events.KeyVersion(r.repo.ID, mv))
 	if err != nil {
 		return false, err
 	}
 	mod, zip := false, !c.HasZip()
 	for _, f := range cs.Of(r.node.id.Site) {
-		if b, ok := f.Body.(events.VersionFilled); ok && b.ModH1 == c.ModH1 {
+		if b, ok := f.Body.(events.VersionFilled); ok && b.ModH1 == c.ModH1 && b.Sumdb == rem.dbName {
 			mod = mod || b.HasMod()
 			zip = zip || b.ZipH1 == c.ZipH1
 		}
@@ -206,16 +239,15 @@ func (r *Repository) filledHere(mv module.Version, c *events.HeldContent) (bool,
 	return mod && zip, nil
 }
 
-// noteVouch puts a fill of another site down to be checked in the background, so
-// that it can be served here while the checksum database can't be reached.
-func (s *sites) noteVouch(ev events.Event) {
-	b, ok := ev.Body.(events.VersionFilled)
-	if !ok {
-		return
-	}
-	select {
-	case s.node.vouchers.todo <- b.ModuleVersion:
-	default: // it is checked when it is asked for
+// noteVouch puts fills of another site, which can be seen, down to be checked in
+// the background, so that they can be served here while the checksum database
+// can't be reached.
+func (s *sites) noteVouch(fills []events.ModuleVersion) {
+	for _, mv := range fills {
+		select {
+		case s.node.vouchers.todo <- mv:
+		default: // it is checked when it is asked for
+		}
 	}
 }
 

@@ -192,6 +192,21 @@ func (s *Sumdb) Lookup(ctx context.Context, mv module.Version) (Sums, error) {
 	return rec.sums(mv)
 }
 
+// HeldSums is Lookup from State alone: it asks nobody, and reports whether State
+// has the record.
+func (s *Sumdb) HeldSums(mv module.Version) (sums Sums, ok bool, err error) {
+	path, err := lookupPath(mv)
+	if err != nil {
+		return Sums{}, false, sumdbError(ErrNotInDatabase, err)
+	}
+	rec, ok, err := s.storedRecord(path)
+	if err != nil || !ok {
+		return Sums{}, false, err
+	}
+	sums, err = rec.sums(mv)
+	return sums, err == nil, err
+}
+
 // record returns the verified record of mv. Its id is below the pinned head's
 // size.
 func (s *Sumdb) record(ctx context.Context, mv module.Version) (record, error) {

@@ -83,6 +83,24 @@ func (s *Sumdb) Held(path string) (data []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
+// ServeHeld is Serve for what State holds, and what needs none ("supported"); ok
+// is false for everything else. It asks nobody.
+func (s *Sumdb) ServeHeld(path string) (a Answer, ok bool, err error) {
+	rest, ok := strings.CutPrefix(path, s.db.Name()+"/")
+	if !ok || s.db.Off() {
+		return Answer{}, false, nil
+	}
+	if rest == "supported" {
+		return Answer{ContentType: textType}, true, nil
+	}
+	a.Body, ok, err = s.Held(rest)
+	a.ContentType = textType
+	if strings.HasPrefix(rest, "tile/") {
+		a.ContentType, a.Immutable = tileType, true
+	}
+	return a, ok, err
+}
+
 // serveLatest answers with the pinned head, if there is one yet.
 func (s *Sumdb) serveLatest(ctx context.Context) (Answer, error) {
 	if h := s.head.Load(); h.tree.N > 0 {
