@@ -23,6 +23,7 @@ func (n *Node) openVCS(rem *remote, r *events.Repo, opts upstream.Options) error
 	v, err := upstream.NewVCS(upstream.VCSConfig{
 		Dir: dir, Allow: p.AllowTargets, Inside: upstream.Inside(p.AllowInside), InsecureHosts: p.PlainHosts,
 		Credential: opts.Credential, Proxy: opts.Proxy, Via: opts.Via, CAFile: os.Getenv("SSL_CERT_FILE"), Timeout: p.Timeout.Or(0),
+		Full: n.space.check,
 	})
 	if err != nil {
 		return err

@@ -42,6 +42,12 @@ type VCSConfig struct {
 	MaxParallel int           // commands at a time, a quarter of them for one host; default 8
 	MaxDisk     int64         // bytes of the cache, and of one command in it; default 10 GiB
 	MaxOutput   int64         // bytes of one command's output; default 16 MiB
+	// MaxMemory is how many bytes of memory a command and its children may have,
+	// which is watched on Linux only. Default 1 GiB.
+	MaxMemory int64
+	// Full says why nothing may be written to the disk of Dir, nil if it may. It is
+	// asked before and during each command. Default: the disk is never full.
+	Full func() error
 
 	reroute func(hostport string) string // for tests: the address that stands for a host
 }
@@ -51,6 +57,7 @@ func (c VCSConfig) withDefaults() VCSConfig {
 	c.MaxParallel = cmp.Or(c.MaxParallel, 8)
 	c.MaxDisk = cmp.Or(c.MaxDisk, 10<<30)
 	c.MaxOutput = cmp.Or(c.MaxOutput, 16<<20)
+	c.MaxMemory = cmp.Or(c.MaxMemory, 1<<30)
 	return c
 }
 

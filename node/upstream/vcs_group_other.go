@@ -2,7 +2,10 @@
 
 package upstream
 
-import "os/exec"
+import (
+	"os"
+	"os/exec"
+)
 
 // groupOf leaves cmd as it is: this system has no process groups. What git has
 // left running ends when the gate closes its connections.
@@ -10,3 +13,6 @@ func groupOf(cmd *exec.Cmd) {}
 
 // killGroup does nothing; the context of cmd ends cmd itself.
 func killGroup(cmd *exec.Cmd) {}
+
+// signaled is false: this system has no signals.
+func signaled(*os.ProcessState) bool { return false }

@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -19,3 +20,9 @@ func groupOf(cmd *exec.Cmd) {
 
 // killGroup ends whatever is left of cmd's group.
 func killGroup(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+// signaled reports whether a process did not end by itself.
+func signaled(s *os.ProcessState) bool {
+	status, ok := s.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled()
+}

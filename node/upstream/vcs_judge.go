@@ -102,6 +102,25 @@ var saysFault = []string{
 	"i/o timeout",
 }
 
+// errDamaged: git complains of what earlier commands have fetched.
+var errDamaged = errors.New("the clone is damaged")
+
+// saysLocal are texts of a git that fails, saysDistant those by which it says
+// that this is not for the clone that it works on.
+var (
+	saysLocal   = []string{"fatal:", "cannot lock ref", "Unable to create"}
+	saysDistant = []string{
+		"unable to access", "RPC failed", "early EOF", "hung up", "unexpected disconnect", "fsck error",
+		"returned error", "Could not resolve", "find remote ref", "remote error", "protocol error", "bad line length",
+	}
+)
+
+// isLocal reports whether a command failed for what it found in its directory,
+// which a clone from the start does not have.
+func (o outcome) isLocal() bool {
+	return slices.ContainsFunc(saysLocal, o.says) && !slices.ContainsFunc(saysDistant, o.says)
+}
+
 // classOfText returns the class of an error of the go command by its text. What
 // is not known is a fault, never absence.
 func classOfText(text string) error {

@@ -21,10 +21,17 @@ var (
 // open by others, in spite of the end of its process group.
 const waitDelay = 5 * time.Second
 
-// run runs a command in a sandbox and returns what it wrote. All processes of
-// its group are gone when run returns; killed says that they did not end by
-// themselves, so that what they were writing is not to be trusted.
-func (v *VCS) run(ctx context.Context, s sandbox, args ...string) (stdout, stderr []byte, killed bool, err error) {
+// outcome is how a command ended.
+type outcome struct {
+	stdout, stderr []byte
+	err            error // of the process
+	ended          error // why this node ended it, or nil
+	killed         bool  // by this node or somebody else: what it was writing is not to be trusted
+}
+
+// run runs a command in a sandbox. All processes of its group are gone when run
+// returns. The error is that of a command that did not start.
+func (v *VCS) run(ctx context.Context, s sandbox, args ...string) (outcome, error) {
 	timed, cancelTimed := context.WithTimeoutCause(ctx, v.cfg.Timeout, errCommandTime)
 	defer cancelTimed()
 	during, stop := context.WithCancelCause(timed)
@@ -39,47 +46,28 @@ func (v *VCS) run(ctx context.Context, s sandbox, args ...string) (stdout, stder
 	cmd.WaitDelay = waitDelay
 	groupOf(cmd)
 	if err := cmd.Start(); err != nil {
-		return nil, nil, false, fmt.Errorf("start the go command: %w", err)
+		return outcome{}, fmt.Errorf("start the go command: %w", err)
 	}
-	var watch sync.WaitGroup
-	watch.Go(func() { v.watchDisk(during, s.book, stop) })
-	err = cmd.Wait()
+	var watching sync.WaitGroup
+	group := cmd.Process.Pid
+	watching.Go(func() { watch(during, 200*time.Millisecond, func() error { return v.checkDisk(s.book) }, stop) })
+	watching.Go(func() { watch(during, 100*time.Millisecond, func() error { return v.checkMemory(group) }, stop) })
+	err := cmd.Wait()
 	killGroup(cmd) // whatever the command has left running
 	cause := context.Cause(during)
 	stop(nil)
-	watch.Wait()
+	watching.Wait()
 	if cause = cmp.Or(cause, v.checkDisk(s.book)); cause != nil {
-		return nil, nil, true, cause
+		return outcome{err: err, ended: cause, killed: true}, nil
 	}
-	return out.kept.Bytes(), text.kept.Bytes(), false, err
+	// The go command tells by its text of a git that was killed.
+	o := outcome{stdout: out.kept.Bytes(), stderr: text.kept.Bytes(), err: err}
+	o.killed = signaled(cmd.ProcessState) || o.says("signal: ")
+	return o, nil
 }
 
-// watchDisk ends a command that fills its directory beyond the limit. It looks
-// seldom where looking takes long.
-func (v *VCS) watchDisk(ctx context.Context, b *book, stop context.CancelCauseFunc) {
-	const seldom = 20 // times as long as looking takes
-	wait := 200 * time.Millisecond
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		start := time.Now()
-		if err := v.checkDisk(b); err != nil {
-			stop(err)
-			return
-		}
-		wait = max(wait, seldom*time.Since(start))
-	}
-}
-
-// checkDisk is an error if b is larger than the limit.
-func (v *VCS) checkDisk(b *book) error {
-	if diskUse(b.dir) > v.cfg.MaxDisk {
-		return fmt.Errorf("%w: the repository needs more than %d bytes", errDisk, v.cfg.MaxDisk)
-	}
-	return nil
+func (o outcome) says(text string) bool {
+	return bytes.Contains(o.stdout, []byte(text)) || bytes.Contains(o.stderr, []byte(text))
 }
 
 // boundedBuffer keeps what is written up to max bytes, then calls full.
@@ -111,6 +99,12 @@ func (v *VCS) inSandbox(ctx context.Context, s source, r *refs, use func(*book, 
 	}
 	defer v.shelf.giveBack(b)
 	stdout, err := v.command(ctx, s, r, b, args)
+	if errors.Is(err, errDamaged) {
+		if err := errors.Join(b.wipe(), b.prepare()); err != nil {
+			return fmt.Errorf("%s %s: cache directory: %w", s.op, s.path, err)
+		}
+		stdout, err = v.command(ctx, s, r, b, args)
+	}
 	if err != nil {
 		return err
 	}
@@ -142,6 +136,9 @@ func (v *VCS) command(ctx context.Context, s source, r *refs, b *book, args []st
 		return nil, s.ended(ctx, err)
 	}
 	defer leave()
+	if err := v.full(); err != nil {
+		return nil, s.fail(ErrUnavailable, err)
+	}
 	found, err := v.tools.find(ctx)
 	if err != nil {
 		return nil, s.fail(ErrUnavailable, err)
@@ -156,17 +153,25 @@ func (v *VCS) command(ctx context.Context, s source, r *refs, b *book, args []st
 	if err := errors.Join(box.prepare(), b.begin()); err != nil {
 		return nil, fmt.Errorf("%s %s: cache directory: %w", s.op, s.path, err)
 	}
-	stdout, stderr, killed, err := v.run(ctx, box, args...)
-	if endErr := b.end(killed); endErr != nil && !errors.Is(endErr, os.ErrNotExist) {
+	cloned := b.cloned()
+	o, err := v.run(ctx, box, args...)
+	if err != nil {
+		return nil, errors.Join(s.fail(ErrUnavailable, err), b.end(false))
+	}
+	if endErr := b.end(o.killed); endErr != nil && !errors.Is(endErr, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s %s: cache directory: %w", s.op, s.path, endErr)
 	}
 	if refusal := permit.refused(); refusal != nil {
 		return nil, s.fail(ErrForbidden, refusal)
 	}
-	if killed {
-		return nil, s.ended(ctx, err)
+	if o.ended != nil {
+		return nil, s.ended(ctx, o.ended)
 	}
-	return box.judge(r, stdout, stderr, err)
+	stdout, err := box.judge(r, o.stdout, o.stderr, o.err)
+	if cloned && errors.Is(err, ErrUnavailable) && o.isLocal() {
+		return nil, errors.Join(errDamaged, err)
+	}
+	return stdout, err
 }
 
 // ended is the *Error of a command, or of waiting for one, that was ended.
@@ -178,7 +183,7 @@ func (s source) ended(ctx context.Context, err error) error {
 		return s.fail(ErrTimeout, err)
 	case errors.Is(err, errOutput):
 		return s.fail(ErrBadAnswer, err)
-	case errors.Is(err, errDisk), errors.Is(err, errBusy):
+	case errors.Is(err, errDisk), errors.Is(err, errMemory), errors.Is(err, errNode), errors.Is(err, errBusy):
 		return s.fail(ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s %s: %w", s.op, s.path, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,7 +42,7 @@ type book struct {
 	busy chan struct{} // holds one token while it is lent
 
 	lent int       // by borrow, waiting or holding; guarded by shelf.mu
-	size int64     // bytes, when it was returned; guarded by shelf.mu
+	size int64     // bytes, when they were last counted; guarded by shelf.mu
 	used time.Time // guarded by shelf.mu
 }
 
@@ -165,6 +164,12 @@ func (b *book) end(killed bool) error {
 	return os.Remove(b.path("running"))
 }
 
+// cloned reports whether there is something that earlier commands have fetched.
+func (b *book) cloned() bool {
+	entries, _ := os.ReadDir(b.path("mod", "cache", "vcs"))
+	return len(entries) > 0
+}
+
 // giveBack returns b to the shelf: what a command unpacked goes, and the books
 // that were not used for longest, if the shelf is full.
 func (s *shelf) giveBack(b *book) {
@@ -184,6 +189,25 @@ func (s *shelf) giveBack(b *book) {
 		s.mu.Unlock()
 		s.leave(old)
 	}
+}
+
+// grown notes the size of a book that is lent. It is an error if all that are
+// lent are more than the shelf may hold and none of them is larger than b.
+func (s *shelf) grown(b *book, size int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.size = size
+	var total, largest int64
+	for _, other := range s.books {
+		if other.lent > 0 {
+			total += other.size
+			largest = max(largest, other.size)
+		}
+	}
+	if total > s.max && b.size == largest {
+		return fmt.Errorf("%w: all repositories that are being fetched need more than %d bytes, and this one is the largest", errDisk, s.max)
+	}
+	return nil
 }
 
 // tidy removes what is of no more use. That it fails shows in the size.
@@ -246,5 +270,3 @@ func diskUse(dir string) int64 {
 	})
 	return size
 }
-
-var errDisk = errors.New("no space left within the limit of the cache")
