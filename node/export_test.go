@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
+
+	"registry-node/events"
 )
 
 // WithoutMending opens a node that does not mend its copies of the log, to show
@@ -67,3 +69,13 @@ func (s *Status) AddUpstreams(remotes []RemoteStatus) { s.addUpstreams(remotes) 
 
 // Raise says that there is trouble.
 func (n *Node) Raise(key, text string) bool { return n.sites.troubles.raise(key, text) }
+
+// RefreshedSoFar reports whether a refresh of a module has begun.
+func (n *Node) RefreshedSoFar(name events.RepoName, path string) bool {
+	r, err := n.Repository(name)
+	if err != nil {
+		return false
+	}
+	_, ok := n.fetches.refreshed.get(refreshKey{r.repo.ID, path})
+	return ok
+}

@@ -52,7 +52,7 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 	if err := r.offline(); err != nil {
 		return err
 	}
-	k := askKey{r.repo.ID, mv.Path, mv.Version}
+	k := r.asks(mv.Path, mv.Version)
 	if r.saidAbsent(k) {
 		return r.fetchFailed(upstream.ErrNotFound, mv)
 	}
@@ -60,12 +60,13 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	err = fetch(rem)
 	if err == nil || errors.Is(err, upstream.ErrUnavailable) || errors.Is(err, upstream.ErrTimeout) {
 		rem.asked(err) // else it answered, with something that is refused
 	}
 	if errors.Is(err, ErrNotFound) {
-		r.node.fetches.absent.put(k)
+		r.putAbsent(k, began)
 	}
 	return err
 }

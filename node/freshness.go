@@ -29,7 +29,7 @@ func (r *Repository) fresh(k askKey, s seen, now time.Time) bool {
 	case k.query == "":
 		ttl = p.ListTTL.Or(events.DefaultListTTL)
 	}
-	return now.Sub(s.tried) < ttl && !r.refreshedSince(k.path, s.tried)
+	return now.Sub(s.tried) < ttl && !r.refreshedSince(k.path, s.began)
 }
 
 // saidAbsent reports whether the upstream said a while ago that it has not got k,
@@ -56,6 +56,16 @@ func (r *Repository) offline() error {
 			r.repo.Name, r.repo.Name)
 	}
 	return nil
+}
+
+// offlineNow is offline of a remote repository as it is set now.
+func (n *Node) offlineNow(id events.RepoID) error {
+	st := n.state.Load()
+	repo := st.dir.Repo(id)
+	if repo == nil {
+		return because(errOffline, ErrUnavailable, "the repository has been deleted")
+	}
+	return (&Repository{node: n, st: st, repo: repo}).offline()
 }
 
 // errOffline is the cause of what fails since the upstream is switched off.
@@ -148,8 +158,9 @@ func (n *Node) Refresh(ctx context.Context, name events.RepoName, path string) (
 	case kept:
 		return Refreshed{}, r.excluded(ctx, path)
 	}
-	n.fetches.refreshed.put(refreshKey{r.repo.ID, path}, time.Now())
-	s, err := r.ask(ctx, path, "")
+	now := time.Now()
+	n.fetches.refreshed.put(refreshKey{r.repo.ID, path}, now)
+	s, err := r.askAnew(ctx, path, now)
 	switch {
 	case err != nil:
 		return Refreshed{}, err
@@ -159,6 +170,19 @@ func (n *Node) Refresh(ctx context.Context, name events.RepoName, path string) (
 		return Refreshed{}, fail(ErrNotFound, "%s: no such module upstream of repository %s", path, name)
 	}
 	return Refreshed{path, s.Versions}, nil
+}
+
+// askAnew asks the upstream for a list, and returns what it was asked after since.
+// A request that was under way before may have been joined; its answer, kept by
+// now, is then overtaken by a second one.
+func (r *Repository) askAnew(ctx context.Context, path string, since time.Time) (seen, error) {
+	k := r.asks(path, "")
+	ask := func(ctx context.Context) (seen, error) { return r.askUpstream(ctx, k) }
+	s, err := r.node.fetches.asks.do(ctx, k, ask)
+	if err == nil && s.began.Before(since) {
+		s, err = r.node.fetches.asks.do(ctx, k, ask)
+	}
+	return s, err
 }
 
 // remoteNamed returns a remote repository. It fails with ErrInvalid for another

@@ -20,6 +20,7 @@ import (
 // seen is what an upstream said to a list or a query, and when.
 type seen struct {
 	At       time.Time `json:"at"`
+	Upstream string    `json:"upstream"`           // that said so, as the settings name it
 	Versions []string  `json:"versions,omitempty"` // of a list
 	Version  string    `json:"version,omitempty"`  // of a query: the one it stands for
 	Info     []byte    `json:"info,omitempty"`     // of a query
@@ -28,16 +29,26 @@ type seen struct {
 	long   bool // its versions are in the index only
 	// outdated says that it failed, and what it said before is too old.
 	outdated bool
-	err      error // it failed; what stands above is what it said before, if At is set
-	tried    time.Time
+	err      error     // it failed; what stands above is what it said before, if At is set
+	began    time.Time // when it was asked
+	tried    time.Time // when it had answered, or failed
 }
 
 func (s seen) known() bool { return !s.At.IsZero() }
 
+// askKey is what is asked of an upstream. The upstream is part of it, so that
+// nothing that one said is taken for what another says, even if the settings
+// change while it is being asked.
 type askKey struct {
-	repo  events.RepoID
-	path  string
-	query string // empty: list; latestQuery: @latest
+	repo     events.RepoID
+	upstream string // as the settings name it
+	path     string
+	query    string // empty: list; latestQuery: @latest; or a version
+}
+
+// asks returns the key for a list or a query.
+func (r *Repository) asks(path, query string) askKey {
+	return askKey{r.repo.ID, r.repo.Settings.Upstream, path, query}
 }
 
 const latestQuery = "@latest"
@@ -62,8 +73,32 @@ func (r *Repository) listRemote(ctx context.Context, path string) (List, error) 
 	default:
 		return List{}, because(s.err, ErrNotFound, "%s: no such module upstream of repository %s", path, r.repo.Name)
 	}
-	versions, err := r.ripened(ctx, path, r.merge(path, s.Versions, h))
-	return List{Versions: versions, Stale: s.err != nil}, err
+	merged := r.merge(path, s.Versions, h)
+	versions, err := r.ripened(ctx, path, merged)
+	if err != nil {
+		return List{}, err
+	}
+	young, err := r.youngOf(path, without(merged, versions))
+	return List{Versions: versions, Stale: s.err != nil, young: young}, err
+}
+
+// youngOf returns those of versions that a list leaves out which it does for their
+// age.
+func (r *Repository) youngOf(path string, versions []string) (young []string, err error) {
+	if len(versions) == 0 || r.repo.Settings.MinAge.IsZero() {
+		return nil, nil
+	}
+	ages, err := r.node.firstSeen(r.st.dir, r.repo, path)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for _, v := range versions {
+		if _, hide := r.opensAt(ages, module.Version{Path: path, Version: v}, now); hide {
+			young = append(young, v)
+		}
+	}
+	return young, nil
 }
 
 // merge returns what an upstream listed together with what is held, sorted,
@@ -134,7 +169,7 @@ func (r *Repository) queryRemote(ctx context.Context, path, query string) (Info,
 // that is fresh. The error is this node's own, or the caller's context's; the
 // upstream's is in the answer.
 func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) {
-	k := askKey{r.repo.ID, path, query}
+	k := r.asks(path, query)
 	if r.HeldOnly {
 		return r.lastSeen(k)
 	}
@@ -162,8 +197,8 @@ func (r *Repository) askedBefore(k askKey) (seen, bool) {
 		return seen{absent: true}, r.saidAbsent(k)
 	case s.long:
 		last, err := r.lastSeen(k)
-		last.err, last.tried = s.err, s.tried
-		return last, err == nil
+		last.err, last.began, last.tried = s.err, s.began, s.tried
+		return last, err == nil && last.known()
 	}
 	return s, true
 }
@@ -181,28 +216,54 @@ func (r *Repository) askUpstream(ctx context.Context, k askKey) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
+	began := time.Now()
 	s, err := askOne(ctx, rem.client, k)
 	rem.asked(err)
-	s.tried = time.Now()
+	tried := time.Now()
 	switch {
 	case err == nil:
-		s.At = s.tried
+		s.At, s.Upstream = tried, k.upstream
 		if err := r.remember(k, s); err != nil {
 			return seen{}, err
 		}
 		r.noteSeen(k.path, s)
 	case errors.Is(err, upstream.ErrNotFound):
-		r.node.fetches.absent.put(k)
-		return seen{absent: true}, nil
+		r.putAbsent(k, began)
+		return seen{absent: true, began: began}, r.forget(k)
 	default:
-		tried := s.tried
 		if s, err = r.failedAsk(k, err); err != nil {
 			return seen{}, err
 		}
-		s.tried = tried
 	}
+	s.began, s.tried = began, tried
 	r.keep(k, s)
 	return s, nil
+}
+
+// putAbsent remembers that the upstream, asked at began, said that it has not got
+// k; unless somebody has asked for a fresh answer meanwhile.
+func (r *Repository) putAbsent(k askKey, began time.Time) {
+	now := time.Now() // before the look: what is refreshed after it is after now
+	if !r.refreshedSince(k.path, began) {
+		r.node.fetches.absent.put(k, now)
+	}
+}
+
+// forget drops what the upstream said before it said that there is no such thing:
+// that is not to be given out when it fails later.
+func (r *Repository) forget(k askKey) error {
+	if _, ok := r.node.fetches.asked.get(k); ok {
+		r.node.fetches.asked.put(k, seen{})
+	}
+	local := r.node.index.Load().Local(seenSpace)
+	_, ok, err := local.Get(k.local()) // most absences are of what never was there
+	if err == nil && ok {
+		err = local.Delete(k.local())
+	}
+	if err != nil {
+		return fmt.Errorf("%v: index: %w", k, err)
+	}
+	return nil
 }
 
 // failedAsk returns what the upstream said before, with the failure beside it.
@@ -263,6 +324,8 @@ const seenSpace = "seen"
 
 func (k askKey) local() string { return k.repo.String() + "\x00" + k.path + "\x00" + k.query }
 
+// lastSeen returns what k's upstream said last, of which nothing is known if the
+// repository has another one since.
 func (r *Repository) lastSeen(k askKey) (s seen, err error) {
 	b, ok, err := r.node.index.Load().Local(seenSpace).Get(k.local())
 	if err == nil && ok {
@@ -270,6 +333,9 @@ func (r *Repository) lastSeen(k askKey) (s seen, err error) {
 	}
 	if err != nil {
 		return seen{}, fmt.Errorf("%v: index: %w", k, err)
+	}
+	if s.Upstream != k.upstream {
+		return seen{}, nil
 	}
 	return s, nil
 }

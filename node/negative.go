@@ -35,11 +35,11 @@ func (n *negatives) find(k askKey) (*negative, uint64) {
 	return &n.slots[maphash.Comparable(n.place, k)%uint64(len(n.slots))], maphash.Comparable(n.name, k) | 1
 }
 
-// put remembers that the upstream has just said so.
-func (n *negatives) put(k askKey) {
+// put remembers that the upstream said at a time that it has not got k.
+func (n *negatives) put(k askKey, at time.Time) {
 	s, name := n.find(k)
 	s.name.Store(0) // who reads in between must not take the old name with the new time
-	s.at.Store(int64(time.Since(n.start)))
+	s.at.Store(int64(at.Sub(n.start)))
 	s.name.Store(name)
 }
 

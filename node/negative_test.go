@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"registry-node/events"
 )
@@ -24,11 +25,11 @@ func TestAbsencesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := heap()
+	before, now := heap(), time.Now()
 	n := newNegatives(negativeSlots)
-	key := func(i int) askKey { return askKey{repo, fmt.Sprintf("none.example/m%d", i), ""} }
+	key := func(i int) askKey { return askKey{repo, "https://up.example", fmt.Sprintf("none.example/m%d", i), ""} }
 	for i := range 10_000_000 {
-		n.put(key(i))
+		n.put(key(i), now)
 	}
 	const set = negativeSlots*16 + 1<<20
 	if grown := heap() - before; grown > set {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"registry-node/events"
@@ -20,16 +21,67 @@ func (r *Repository) admits(path string) bool {
 // prefixes of an import path; a refusal would fail "go get M/sub/pkg" (GOPROXY
 // reference, candidate paths), so that is ErrNotFound.
 func (r *Repository) excluded(ctx context.Context, path string) error {
+	module, err := r.moduleAbove(ctx, path)
+	switch {
+	case err != nil:
+		return err
+	case module != "":
+		return fail(ErrNotFound, "%s: the patterns of repository %s keep it out; %s is there", path, r.repo.Name, module)
+	}
+	return fail(ErrForbidden, "%s: the include and exclude patterns of repository %s keep it out; an administrator changes them with: registry-node repo set", path, r.repo.Name)
+}
+
+// maxParents is how many prefixes of a path that patterns keep out the upstreams
+// are asked for, the longest ones: a path may have hundreds.
+const maxParents = 3
+
+// moduleAbove returns a prefix of path that is a module here, "" if there is none:
+// one that is held or was listed, else one that an upstream lists. If an upstream
+// fails, that is the error.
+func (r *Repository) moduleAbove(ctx context.Context, path string) (string, error) {
+	type candidate struct {
+		path    string
+		members []*Repository
+	}
+	var asked []candidate
 	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
 		members, _, err := r.sources(path[:i])
 		if err != nil {
-			break
+			break // it is for nobody here
 		}
 		for _, m := range members {
-			if _, err := m.list(ctx, path[:i]); err == nil {
-				return fail(ErrNotFound, "%s: the patterns of repository %s keep it out; %s is there", path, r.repo.Name, path[:i])
+			switch ok, err := m.knows(path[:i]); {
+			case err != nil:
+				return "", err
+			case ok:
+				return path[:i], nil
+			}
+		}
+		if len(members) > 0 && len(asked) < maxParents {
+			asked = append(asked, candidate{path[:i], members})
+		}
+	}
+	for _, c := range asked {
+		for _, m := range c.members {
+			_, err := m.list(ctx, c.path)
+			switch {
+			case err == nil:
+				return c.path, nil
+			case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrForbidden):
+				return "", err
 			}
 		}
 	}
-	return fail(ErrForbidden, "%s: the include and exclude patterns of repository %s keep it out; an administrator changes them with: registry-node repo set", path, r.repo.Name)
+	return "", nil
+}
+
+// knows reports, asking nobody, whether a local or remote repository has a module:
+// it holds a version, or the upstream listed it.
+func (r *Repository) knows(path string) (bool, error) {
+	h, err := r.node.heldVersions(r.st.dir, r.repo, path)
+	if err != nil || h.any || r.repo.Kind != events.Remote {
+		return err == nil && h.any, err
+	}
+	s, err := r.lastSeen(r.asks(path, ""))
+	return s.known(), err
 }

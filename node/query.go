@@ -37,7 +37,7 @@ func (r *Repository) newestPseudo(ctx context.Context, path string) (string, err
 		return "", err
 	}
 	newest := ""
-	for _, s := range sources {
+	for i, s := range sources {
 		v, err := s.latestPseudo(ctx, path)
 		if errors.Is(err, ErrNotFound) {
 			continue
@@ -45,7 +45,14 @@ func (r *Repository) newestPseudo(ctx context.Context, path string) (string, err
 		if err != nil {
 			return "", err
 		}
-		if newest == "" || comparePseudo(v, newest) > 0 {
+		if newest != "" && comparePseudo(v, newest) <= 0 {
+			continue
+		}
+		refused, err := refusedBefore(sources[:i], module.Version{Path: path, Version: v})
+		if err != nil {
+			return "", err
+		}
+		if !refused {
 			newest = v
 		}
 	}
@@ -53,6 +60,17 @@ func (r *Repository) newestPseudo(ctx context.Context, path string) (string, err
 		return "", fail(ErrNotFound, "%s: repository %s knows no version of it", path, r.repo.Name)
 	}
 	return newest, nil
+}
+
+// refusedBefore reports whether one of the sources that are asked earlier for a
+// version has seen it, and holds it back for its age.
+func refusedBefore(earlier []*Repository, mv module.Version) (bool, error) {
+	for _, s := range earlier {
+		if at, young, err := s.opens(mv, time.Now()); err != nil || young && !at.IsZero() {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 func (r *Repository) latestPseudo(ctx context.Context, path string) (string, error) {

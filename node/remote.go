@@ -20,13 +20,20 @@ import (
 	"registry-node/node/upstream"
 )
 
-// remote is what a remote repository works with: the client of its upstreams
-// and its checksum database.
+// remote is what a remote repository works with: its settings, and the connection
+// that they name.
 type remote struct {
 	settings events.RepoSettings
-	client   source
-	sumdb    *upstream.Sumdb
-	dbName   string // of the checksum database, empty if there is none
+	*connection
+}
+
+// connection is the client of a repository's upstreams and of its checksum
+// database. It outlives changes of settings that it is not made of, and so do the
+// requests under way and the clones.
+type connection struct {
+	client source
+	sumdb  *upstream.Sumdb
+	dbName string // of the checksum database, empty if there is none
 	// broken is why the settings can't be used at this node, if so: what one
 	// version of the program accepts another may not.
 	broken error
@@ -43,18 +50,18 @@ type failing struct {
 }
 
 // asked notes how a request to the upstream ended. What is absent is an answer.
-func (r *remote) asked(err error) {
+func (c *connection) asked(err error) {
 	switch {
 	case err == nil, errors.Is(err, upstream.ErrNotFound):
-		r.failing.Store(nil)
+		c.failing.Store(nil)
 	case errors.Is(err, context.Canceled):
 	default:
 		now := time.Now()
 		f := &failing{now, now, err}
-		if old := r.failing.Load(); old != nil {
+		if old := c.failing.Load(); old != nil {
 			f.since = old.since
 		}
-		r.failing.Store(f)
+		c.failing.Store(f)
 	}
 }
 
@@ -69,11 +76,33 @@ type source interface {
 	Close()
 }
 
-func (r *remote) close() {
-	if r.broken == nil {
-		r.sumdb.Close()
-		r.client.Close()
+func (c *connection) close() {
+	if c.broken == nil {
+		c.sumdb.Close()
+		c.client.Close()
 	}
+}
+
+// connects returns those settings that a connection is made of, in openRemote and
+// what it calls; the others are zero.
+func connects(s events.RepoSettings) events.RepoSettings {
+	return events.RepoSettings{Upstream: s.Upstream, Sumdb: s.Sumdb, RemotePolicy: events.RemotePolicy{
+		OfflineFor: s.OfflineFor, Timeout: s.Timeout,
+		AllowTargets: s.AllowTargets, AllowInside: s.AllowInside, PlainHosts: s.PlainHosts,
+		Proxy: s.Proxy, Secrets: s.Secrets,
+	}}
+}
+
+// serves reports whether the connection of r, which may be nil, does for settings.
+// One that is broken is made anew with every change.
+func (r *remote) serves(s events.RepoSettings) bool {
+	switch {
+	case r == nil:
+		return false
+	case r.broken != nil:
+		return reflect.DeepEqual(r.settings, s)
+	}
+	return reflect.DeepEqual(connects(r.settings), connects(s))
 }
 
 // ViaHeader is the header by which nodes recognise requests that come round to
@@ -83,65 +112,73 @@ const ViaHeader = upstream.ViaHeader
 // Via returns what this node writes into ViaHeader.
 func (n *Node) Via() string { return n.id.Registry.Hex()[:16] + "/" + n.id.Site.String() }
 
-// setDirectory makes d the Directory that everybody sees, with clients for its
+// setDirectory makes d the Directory that everybody sees, with connections for its
 // remote repositories. The caller holds resolving.
 func (n *Node) setDirectory(d *events.Directory) {
 	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, alone: len(d.Sites()) <= 1}
 	old := n.state.Load()
+	var before map[events.RepoID]*remote
+	if old != nil {
+		before = old.remotes
+	}
 	for _, r := range d.Repos() {
 		if r.Kind != events.Remote {
 			continue
 		}
-		if old != nil && old.remotes[r.ID] != nil && reflect.DeepEqual(old.remotes[r.ID].settings, r.Settings) {
-			st.remotes[r.ID] = old.remotes[r.ID]
-			continue
+		rem := &remote{settings: r.Settings}
+		if was := before[r.ID]; was.serves(r.Settings) {
+			rem.connection = was.connection
+		} else {
+			rem.connection = n.openRemote(r)
 		}
-		st.remotes[r.ID] = n.openRemote(r)
+		st.remotes[r.ID] = rem
 	}
 	n.state.Store(st)
-	if old == nil {
-		return
-	}
-	for id, r := range old.remotes {
-		if st.remotes[id] != r {
-			n.life.wg.Go(func() { n.discard(r) }) // waits for what is under way
+	for id, was := range before {
+		if now := st.remotes[id]; now == nil || now.connection != was.connection {
+			// What came by another way (other credentials, another proxy) says nothing now.
+			n.fetches.refreshed.put(refreshKey{id, ""}, time.Now())
+			n.life.wg.Go(func() { n.discard(was.connection) }) // waits for what is under way
 		}
 	}
 }
 
-func (n *Node) openRemote(r *events.Repo) *remote {
-	rem := &remote{settings: r.Settings, dbName: databaseName(r.Settings.Sumdb)} // also if it is broken
+func (n *Node) openRemote(r *events.Repo) *connection {
+	c := &connection{dbName: databaseName(r.Settings.Sumdb)}
+	broken := func(err error, format string) *connection {
+		return &connection{
+			dbName: c.dbName, // who asks for the database is told why it can't be
+			dir:    c.dir,    // to be removed
+			broken: because(err, ErrUnavailable, "repository %s can't be used at this node: "+format, r.Name, err),
+		}
+	}
 	list, db, err := parseRemote(r.Settings, n.opts.Self)
 	if err != nil {
-		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
-		return rem
+		return broken(err, "%v")
 	}
 	opts, err := n.clientOptions(r.Settings)
 	if err != nil {
-		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
-		return rem
+		return broken(err, "%v")
 	}
 	client := upstream.New(list, opts)
-	rem.client = client
+	c.client = client
 	if r.Settings.Upstream == events.UpstreamVCS {
-		if err := n.openVCS(rem, r, opts); err != nil {
+		if err := n.openVCS(c, r, opts); err != nil {
 			client.Close()
-			rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: %v", r.Name, err)
-			return rem
+			return broken(err, "%v")
 		}
 	}
-	rem.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
+	c.sumdb, err = upstream.NewSumdb(upstream.SumdbConfig{
 		Database: db, Client: client, State: localState{n, "sumdb " + r.ID.String()},
 		Others: func(ctx context.Context, path string) ([]byte, error) { return n.sites.sumdbElsewhere(ctx, r.ID, path) },
-		Closed: (&Repository{node: n, repo: r}).offline,
+		Closed: func() error { return n.offlineNow(r.ID) },
 	})
 	if err != nil {
 		client.Close()
-		rem.client.Close()
-		rem.broken = because(err, ErrUnavailable, "repository %s can't be used at this node: checksum database: %v", r.Name, err)
-		return rem
+		c.client.Close()
+		return broken(err, "checksum database: %v")
 	}
-	return rem
+	return c
 }
 
 // parseRemote checks the settings of a remote repository. self are the

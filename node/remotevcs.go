@@ -14,7 +14,7 @@ import (
 const vcsDir = "vcs"
 
 // openVCS gives a remote repository the VCS hosts for an upstream.
-func (n *Node) openVCS(rem *remote, r *events.Repo, opts upstream.Options) error {
+func (n *Node) openVCS(c *connection, r *events.Repo, opts upstream.Options) error {
 	dir, err := n.vcsDir(r.ID)
 	if err != nil {
 		return err
@@ -22,13 +22,13 @@ func (n *Node) openVCS(rem *remote, r *events.Repo, opts upstream.Options) error
 	p := r.Settings.RemotePolicy
 	v, err := upstream.NewVCS(upstream.VCSConfig{
 		Dir: dir, Allow: p.AllowTargets, Inside: upstream.Inside(p.AllowInside), InsecureHosts: p.PlainHosts,
-		Credential: opts.Credential, Proxy: opts.Proxy, Via: opts.Via, CAFile: os.Getenv("SSL_CERT_FILE"), Timeout: p.Timeout.Or(0),
+		Credential: opts.Credential, Proxy: opts.Proxy, Via: opts.Via, CAFile: os.Getenv("SSL_CERT_FILE"), Timeout: p.Timeout.Or(0), OfflineFor: opts.OfflineFor,
 		Full: n.space.check,
 	})
 	if err != nil {
 		return err
 	}
-	rem.client, rem.dir = v, dir
+	c.client, c.dir = v, dir
 	return nil
 }
 
@@ -59,12 +59,12 @@ func (n *Node) vcsDir(id events.RepoID) (string, error) {
 }
 
 // discard closes what is replaced or deleted, and removes its clones.
-func (n *Node) discard(r *remote) {
-	r.close()
-	if r.dir == "" {
+func (n *Node) discard(c *connection) {
+	c.close()
+	if c.dir == "" {
 		return
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
-		n.logger.Warn("clones are not removed", "directory", r.dir, "error", err)
+	if err := os.RemoveAll(c.dir); err != nil {
+		n.logger.Warn("clones are not removed", "directory", c.dir, "error", err)
 	}
 }

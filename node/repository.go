@@ -45,6 +45,8 @@ type List struct {
 	// Stale says that an upstream could not be asked, and the list is what it
 	// said last together with what is held.
 	Stale bool
+
+	young []string // left out, since they are younger than the minimum age
 }
 
 // Zip is a module zip, open for reading: as a file, or, if its bytes are on
@@ -363,6 +365,7 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 	}
 	var l List
 	var absent error
+	var refused []string // by an earlier source, who is the first to be asked for their zips
 	found := 0
 	for _, s := range sources {
 		one, err := s.list(ctx, path)
@@ -375,7 +378,8 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 		}
 		found++
 		l.Stale = l.Stale || one.Stale
-		l.Versions = append(slices.Clip(one.Versions), l.Versions...)
+		l.Versions = append(without(one.Versions, refused), l.Versions...)
+		refused = append(refused, one.young...)
 	}
 	switch {
 	case found == 0 && kept:
@@ -388,6 +392,18 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 		l.Versions = slices.Compact(l.Versions)
 	}
 	return l, nil
+}
+
+// without returns versions, clipped, without some of them.
+func without(versions, some []string) []string {
+	if len(some) == 0 {
+		return slices.Clip(versions)
+	}
+	left := map[string]bool{}
+	for _, v := range some {
+		left[v] = true
+	}
+	return slices.Clip(slices.DeleteFunc(slices.Clone(versions), func(v string) bool { return left[v] }))
 }
 
 func (r *Repository) list(ctx context.Context, path string) (List, error) {

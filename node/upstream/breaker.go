@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -46,6 +47,11 @@ type breaker struct {
 	reason    string    // of the last failure, without what was asked for: others read it
 	lastError string    // the last failure
 	lastOK    time.Time // when a request last ended in an answer; zero if none did
+}
+
+// offlineFor returns the period that a setting means.
+func offlineFor(setting time.Duration) time.Duration {
+	return max(0, min(cmp.Or(setting, 30*time.Second), time.Hour))
 }
 
 func newBreaker(period time.Duration, now func() time.Time) *breaker {

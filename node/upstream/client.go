@@ -63,7 +63,7 @@ func (o Options) withDefaults() Options {
 	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 30*time.Second)
 	o.StallTimeout = cmp.Or(o.StallTimeout, 30*time.Second)
 	o.TotalTimeout = cmp.Or(o.TotalTimeout, 10*time.Minute)
-	o.OfflineFor = max(0, min(cmp.Or(o.OfflineFor, 30*time.Second), time.Hour))
+	o.OfflineFor = offlineFor(o.OfflineFor)
 	o.MaxRequests = cmp.Or(o.MaxRequests, 64)
 	o.UserAgent = cmp.Or(o.UserAgent, "registry-node")
 	return o

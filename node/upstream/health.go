@@ -44,10 +44,12 @@ func (c *Client) breakerOf(e entry, rq request) *breaker {
 	return c.breakers.of(Origin(e.url))
 }
 
-// breakers are those of a client. Their number is bounded by its configuration.
+// breakers are those of a client, whose number is bounded by its configuration, or
+// those of a VCS.
 type breakers struct {
 	period time.Duration
 	now    func() time.Time
+	most   int // that are remembered; 0: all
 
 	mu  sync.Mutex
 	all map[string]*breaker // by origin, and for the checksum database; guarded by mu
@@ -63,6 +65,9 @@ func (bs *breakers) of(key string) *breaker {
 	defer bs.mu.Unlock()
 	b := bs.all[key]
 	if b == nil {
+		if bs.most > 0 && len(bs.all) >= bs.most {
+			clear(bs.all) // what is down is soon noticed again
+		}
 		b = newBreaker(bs.period, bs.now)
 		bs.all[key] = b
 	}

@@ -38,6 +38,10 @@ type VCSConfig struct {
 	// CAFile is a PEM file of the authorities to trust instead of the system's.
 	CAFile string
 
+	// OfflineFor is for how long a host is not asked after failures in a row; see
+	// Options.OfflineFor.
+	OfflineFor time.Duration
+
 	Timeout     time.Duration // of one command; default 5 min
 	MaxParallel int           // commands at a time, a quarter of them for one host; default 8
 	MaxDisk     int64         // bytes of the cache, and of one command in it; default 10 GiB

@@ -1,5 +1,7 @@
 package upstream
 
+import "time"
+
 // Reroute makes dial give the address that is dialed in place of a host and port.
 func (c *VCSConfig) Reroute(dial func(hostport string) string) { c.reroute = dial }
 
@@ -17,3 +19,16 @@ func (v *VCS) ForgetRefs() {
 	clear(v.refs.kept)
 	v.refs.size = 0
 }
+
+// SetClock makes v take the time for which hosts are left alone from now, before
+// its first request.
+func (v *VCS) SetClock(now func() time.Time) { v.reach.breakers.now = now }
+
+// MaxHosts is of how many hosts a VCS remembers whether they are down.
+const MaxHosts = vcsHosts
+
+// Breakers returns of how many hosts v remembers something.
+func (v *VCS) Breakers() int { return len(v.reach.breakers.all) }
+
+// HeardOf makes v meet a host.
+func (v *VCS) HeardOf(host string) { v.reach.breakers.of(host) }

@@ -84,21 +84,22 @@ func joined[V any](ctx context.Context, f *flights[V], op, key string, run func(
 }
 
 // readPage asks for path's page. Its status does not matter if it has a tag. A
-// page without tags is ErrNotFound, unless the host failed or refuses.
+// page without tags is ErrNotFound, unless the host failed, refuses, or is assumed
+// offline.
 func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
-	host, _, _ := strings.Cut(path, "/")
-	leave, err := v.reach.slots.enter(ctx, host)
-	if err != nil {
-		return nil, requestError(ctx, opPage, &url.URL{Scheme: "https", Host: host}, err)
-	}
-	defer leave()
-	resp, err := v.getPage(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	tags, err := v.tagsOf(ctx, path, resp)
-	return tags, usedFor(resp).hidden(err)
+	u := pageURL(path)
+	return ask(ctx, v.reach, opPage, u, func(answered func()) ([]goImport, error) {
+		resp, err := v.getPage(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			answered()
+		}
+		tags, err := v.tagsOf(ctx, path, resp)
+		return tags, usedFor(resp).hidden(err)
+	})
 }
 
 // tagsOf reads the tags of path's page. One that has none, but is cut, is a bad
@@ -136,11 +137,15 @@ func isSyntax(err error) bool {
 	return errors.As(err, &syntax) || errors.Is(err, errCharset)
 }
 
-// getPage asks for path's page over https, and if that can't connect and the
-// host may be asked so, over plain http.
-func (v *VCS) getPage(ctx context.Context, path string) (*http.Response, error) {
+// pageURL returns the URL of path's page.
+func pageURL(path string) *url.URL {
 	host, rest, _ := strings.Cut(path, "/")
-	u := &url.URL{Scheme: "https", Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
+	return &url.URL{Scheme: "https", Host: host, Path: "/" + rest, RawQuery: "go-get=1"}
+}
+
+// getPage asks for a page over https, and if that can't connect and the host may
+// be asked so, over plain http.
+func (v *VCS) getPage(ctx context.Context, u *url.URL) (*http.Response, error) {
 	anywhere := func(*url.URL) error { return nil }
 	resp, err := v.reach.get(ctx, opPage, u, anywhere)
 	if err == nil || ctx.Err() != nil || !v.reach.plainHTTP(u) {

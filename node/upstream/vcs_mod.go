@@ -46,7 +46,7 @@ func (m *modClients) of(u *url.URL) (*Client, error) {
 // rule for such hosts.
 func (m *modClients) client(list List) *Client {
 	r := m.v.reach
-	c := New(list, Options{TLS: r.tls, Credential: r.credential, Proxy: r.through, Via: m.v.cfg.Via})
+	c := New(list, Options{TLS: r.tls, Credential: r.credential, Proxy: r.through, Via: m.v.cfg.Via, OfflineFor: m.v.cfg.OfflineFor})
 	c.guard = r.guard
 	c.http = &http.Client{
 		CheckRedirect: m.checkRedirect,

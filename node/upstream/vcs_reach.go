@@ -27,6 +27,7 @@ const (
 	vcsRequests  = 64              // at a time
 	slotWait     = 30 * time.Second
 	vcsRedirects = 5
+	vcsHosts     = 4096                    // of which it is remembered whether they are down
 	vcsUserAgent = "git/2 (registry-node)" // some hosts tell git and browsers apart by the name
 )
 
@@ -44,7 +45,8 @@ type reach struct {
 	reroute    func(string) string
 	tls        *tls.Config
 	web        *http.Client
-	slots      *slots // one for each page and list of refs that is being read
+	breakers   *breakers // by host
+	slots      *slots    // one for each page and list of refs that is being read
 }
 
 func newReach(c VCSConfig) (*reach, error) {
@@ -55,8 +57,10 @@ func newReach(c VCSConfig) (*reach, error) {
 	r := &reach{
 		guard:   newGuard(vcsConnect, c.Inside),
 		through: c.Proxy, credential: c.Credential, reroute: c.reroute, tls: config,
-		slots: newSlots("requests to VCS hosts", vcsRequests, slotWait, slotWait),
+		slots:    newSlots("requests to VCS hosts", vcsRequests, slotWait, slotWait),
+		breakers: newBreakers(offlineFor(c.OfflineFor)),
 	}
+	r.breakers.most = vcsHosts
 	for _, h := range c.InsecureHosts {
 		r.insecure = append(r.insecure, strings.ToLower(h))
 	}
@@ -223,6 +227,27 @@ func (r *reach) checkURL(u *url.URL) error {
 	return r.checkHost(u.Hostname())
 }
 
+// ask has read ask u's host, in one of the slots, unless the host is assumed
+// offline (see breaker). The caller calls answered once there is a good header.
+func ask[T any](ctx context.Context, r *reach, op string, u *url.URL, read func(answered func()) (T, error)) (T, error) {
+	var zero T
+	pass, err := r.breakers.of(strings.ToLower(u.Host)).enter()
+	if err != nil {
+		return zero, &Error{Op: op, URL: safeURL(u), Class: ErrUnavailable, Err: err}
+	}
+	leave, err := r.slots.enter(ctx, u.Host)
+	if err != nil {
+		e := requestError(ctx, op, u, err)
+		e.gaveUp = true // that says nothing of the host
+		pass.leave(e)
+		return zero, e
+	}
+	value, err := read(pass.answered)
+	leave()
+	pass.leave(err)
+	return value, err
+}
+
 // get sends a GET request and follows its redirects, each of which is judged by
 // checkURL and by hop. The credential for u's origin goes there only. The
 // answer's Request is the last one that was sent. Errors are *Error, without
@@ -230,7 +255,7 @@ func (r *reach) checkURL(u *url.URL) error {
 func (r *reach) get(ctx context.Context, op string, u *url.URL, hop func(*url.URL) error) (*http.Response, error) {
 	user, err := r.login(u)
 	if err != nil {
-		return nil, &Error{Op: op, URL: safeURL(u), Class: classOfLogin(err), Err: err}
+		return nil, &Error{Op: op, URL: safeURL(u), Class: classOfLogin(err), Err: err, gaveUp: true}
 	}
 	sent := &use{origin: Origin(u)}
 	if user != nil {

@@ -125,25 +125,29 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 	u := *s.url
 	u.Path = strings.TrimSuffix(u.Path, "/") + refsPath
 	u.RawQuery = "service=git-upload-pack"
-	leave, err := v.reach.slots.enter(ctx, u.Host)
-	if err != nil {
-		return nil, requestError(ctx, s.op, &u, err)
-	}
-	defer leave()
-	resp, err := v.reach.get(ctx, s.op, &u, v.judgeClone)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, v.refused(ctx, s, resp)
-	}
+	return ask(ctx, v.reach, s.op, &u, func(answered func()) (*refs, error) {
+		resp, err := v.reach.get(ctx, s.op, &u, v.judgeClone)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return nil, v.refused(ctx, s, resp)
+		}
+		answered()
+		return refsIn(ctx, s, &u, resp)
+	})
+}
+
+// refsIn reads the answer to a request to u for the refs of s's repository.
+func refsIn(ctx context.Context, s source, u *url.URL, resp *http.Response) (*refs, error) {
+	var err error
 	got := &refs{tags: make(map[string]string), heads: make(map[string]string)}
 	if got.base, err = cloneBase(resp.Request.URL); err != nil {
 		return nil, usedFor(resp).hidden(s.fail(ErrBadAnswer, err))
 	}
 	if err := got.parse(resp); err != nil {
-		return nil, usedFor(resp).hidden(bodyError(ctx, s.op, &u, err))
+		return nil, usedFor(resp).hidden(bodyError(ctx, s.op, u, err))
 	}
 	return got, nil
 }
