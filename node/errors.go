@@ -76,6 +76,8 @@ func upstreamFailed(err error, what string) error {
 		return because(err, ErrUpstreamTimeout, "%s: %v", what, err)
 	case errors.Is(err, upstream.ErrForbidden):
 		return because(err, ErrForbidden, "%s: the upstream refuses it: %v", what, err)
+	case errors.Is(err, upstream.ErrOldGo):
+		return because(err, ErrUnavailable, "%s: %v", what, err)
 	case errors.Is(err, ErrNoSpace):
 		return because(err, ErrNoSpace, "%s: %v", what, err)
 	case errors.Is(err, blob.ErrNoSpace):

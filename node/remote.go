@@ -52,7 +52,7 @@ type failing struct {
 // asked notes how a request to the upstream ended. What is absent is an answer.
 func (c *connection) asked(err error) {
 	switch {
-	case err == nil, errors.Is(err, upstream.ErrNotFound):
+	case err == nil, errors.Is(err, upstream.ErrNotFound), errors.Is(err, upstream.ErrOldGo):
 		c.failing.Store(nil)
 	case errors.Is(err, context.Canceled):
 	default:
@@ -134,6 +134,10 @@ func (n *Node) setDirectory(d *events.Directory) {
 		st.remotes[r.ID] = rem
 	}
 	n.state.Store(st)
+	if old == nil {
+		strays := n.strayClones(st)
+		n.life.wg.Go(func() { n.removeClones(strays) })
+	}
 	for id, was := range before {
 		if now := st.remotes[id]; now == nil || now.connection != was.connection {
 			// What came by another way (other credentials, another proxy) says nothing now.

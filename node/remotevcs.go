@@ -61,10 +61,33 @@ func (n *Node) vcsDir(id events.RepoID) (string, error) {
 // discard closes what is replaced or deleted, and removes its clones.
 func (n *Node) discard(c *connection) {
 	c.close()
-	if c.dir == "" {
-		return
+	if c.dir != "" {
+		n.removeClones([]string{c.dir})
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
-		n.logger.Warn("clones are not removed", "directory", c.dir, "error", err)
+}
+
+func (n *Node) removeClones(dirs []string) {
+	for _, dir := range dirs {
+		if err := os.RemoveAll(dir); err != nil {
+			n.logger.Warn("clones are not removed", "directory", dir, "error", err)
+		}
 	}
+}
+
+// strayClones returns the directories that an earlier run of the node has left
+// and that no repository of st uses: deleted or changed since, or not removed
+// before that run ended. The caller holds resolving, so that none is being made.
+func (n *Node) strayClones(st *state) (strays []string) {
+	parent := filepath.Join(n.dir, vcsDir)
+	entries, _ := os.ReadDir(parent) // openVCS says what is wrong with it
+	used := make(map[string]bool)
+	for _, rem := range st.remotes {
+		used[rem.dir] = true
+	}
+	for _, e := range entries {
+		if dir := filepath.Join(parent, e.Name()); !used[dir] {
+			strays = append(strays, dir)
+		}
+	}
+	return strays
 }

@@ -153,7 +153,7 @@ func (b *breaker) become(s EntryState) {
 // whether err says anything of the upstream.
 func failureOf(err error) (e *Error, counts bool) {
 	switch {
-	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden), errors.Is(err, ErrBadAnswer):
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden), errors.Is(err, ErrBadAnswer), errors.Is(err, ErrOldGo):
 		return nil, true
 	case !errors.As(err, &e) || e.gaveUp || e.Class == nil:
 		return nil, false

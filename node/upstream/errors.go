@@ -29,6 +29,10 @@ var (
 	// version, truncated, too large, junk, a redirect that is refused.
 	ErrBadAnswer = errors.New("bad answer from the upstream")
 
+	// ErrOldGo: the upstream has it, and the go command of this node is too old to
+	// read it.
+	ErrOldGo = errors.New("the go command of this node is too old")
+
 	// ErrBadZip: a zip that breaks a rule for module zips.
 	ErrBadZip = errors.New("not a valid module zip")
 

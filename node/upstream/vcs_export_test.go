@@ -10,6 +10,7 @@ func (v *VCS) ForgetPages() {
 	v.pages.mu.Lock()
 	defer v.pages.mu.Unlock()
 	clear(v.pages.kept)
+	v.pages.size = 0
 }
 
 // ForgetRefs makes v ask for refs again.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -30,6 +31,9 @@ func (s sandbox) judge(r *refs, stdout, stderr []byte, err error) ([]byte, error
 	if shown == "" {
 		shown = fmt.Sprintf("the go command failed: %v", err)
 	}
+	if m := tooOldGo.FindStringSubmatch(text); m != nil {
+		return nil, s.src.fail(ErrOldGo, fmt.Errorf("this node's go command is %s; the module needs %s: install it", m[2], m[1]))
+	}
 	class := classOfText(text)
 	if class == ErrNotFound && strings.Contains(text, "unknown revision") && (r.has(s.src.query) || r.has(s.src.tagOf(s.src.query))) {
 		class = ErrUnavailable // it is there, and git could not read it
@@ -42,6 +46,9 @@ func (s sandbox) judge(r *refs, stdout, stderr []byte, err error) ([]byte, error
 func (a answered) isOfRetractions(said string) bool {
 	return a.Version != "" && a.Origin != nil && strings.HasPrefix(said, "loading module retractions for")
 }
+
+// tooOldGo is what the go command says of a module that needs a newer one.
+var tooOldGo = regexp.MustCompile(`requires go >= ([0-9a-z.]+) \(running go ([0-9a-z.]+)`)
 
 // errorText is the text of an error: a string, or an object with Err.
 func errorText(raw json.RawMessage) string {

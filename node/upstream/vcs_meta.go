@@ -19,7 +19,9 @@ const (
 	maxPage     = 1 << 20 // bytes of a page
 	pageAge     = 3 * time.Minute
 	maxPages    = 4096
-	maxPageTags = 1000 // of one page
+	maxAllPages = 64 << 20 // bytes of the tags of all, about
+	tagOverhead = 100      // bytes of a tag beside its texts
+	maxPageTags = 1000     // of one page
 )
 
 // pages knows what go-import tags a path's page has, for a while.
@@ -29,6 +31,7 @@ type pages struct {
 
 	mu   sync.Mutex
 	kept map[string]page // by module path; guarded by mu
+	size int             // bytes of kept, about; guarded by mu
 }
 
 type page struct {
@@ -62,10 +65,42 @@ func (p *pages) of(ctx context.Context, op, path string) ([]goImport, error) {
 func (p *pages) keep(path string, tags []goImport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.kept) >= maxPages {
+	p.size -= p.kept[path].size(path)
+	delete(p.kept, path)
+	now := page{tags, time.Now()}
+	if len(p.kept) >= maxPages || p.size+now.size(path) > maxAllPages {
 		clear(p.kept) // all of it is soon read again
+		p.size = 0
 	}
-	p.kept[path] = page{tags, time.Now()}
+	p.kept[path] = now
+	p.size += now.size(path)
+}
+
+// size is about how many bytes it takes to keep g, 0 for the zero page.
+func (g page) size(path string) int {
+	if g.read.IsZero() {
+		return 0
+	}
+	n := len(path) + tagOverhead
+	for _, t := range g.tags {
+		n += len(t.prefix) + len(t.vcs) + len(t.target) + len(t.subdir) + tagOverhead
+	}
+	return n
+}
+
+// tagsFor returns the tags that are for path, in copies: the texts are parts of
+// the page, which would be kept with them.
+func tagsFor(path string, all []goImport) []goImport {
+	var tags []goImport
+	for _, t := range all {
+		if hasPathPrefix(path, t.prefix) {
+			tags = append(tags, goImport{
+				prefix: strings.Clone(t.prefix), vcs: strings.Clone(t.vcs),
+				target: strings.Clone(t.target), subdir: strings.Clone(t.subdir),
+			})
+		}
+	}
+	return tags
 }
 
 // joined is f.do for callers outside of the checksum database: an end of ctx is
@@ -98,7 +133,7 @@ func (v *VCS) readPage(ctx context.Context, path string) ([]goImport, error) {
 			answered()
 		}
 		tags, err := v.tagsOf(ctx, path, resp)
-		return tags, usedFor(resp).hidden(err)
+		return tagsFor(path, tags), usedFor(resp).hidden(err)
 	})
 }
 

@@ -98,18 +98,20 @@ func truncated(err error) error {
 // repository.
 func (r *refs) parseDumb(body *bufio.Reader) error {
 	for n := 0; ; n++ {
-		line, err := body.ReadString('\n')
+		line, err := body.ReadSlice('\n') // no longer than the buffer
 		switch {
-		case err == io.EOF && line == "" && n > 0:
+		case err == io.EOF && len(line) == 0 && n > 0:
 			return nil
-		case err == io.EOF && line != "":
+		case err == bufio.ErrBufferFull:
+			return errNoRefs
+		case err == io.EOF && len(line) > 0:
 			return errTruncated
 		case err == io.EOF:
 			return errNoRefs
 		case err != nil:
 			return err
 		}
-		object, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		object, name, ok := strings.Cut(strings.TrimSuffix(string(line), "\n"), "\t")
 		if !ok {
 			return errNoRefs
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +16,7 @@ import (
 const (
 	maxRefsBody = 256 << 20 // bytes of an answer; of its refs, branches and tags are kept
 	maxRefs     = 64 << 20  // bytes of the branches and tags of one repository, about
-	maxAllRefs  = 256 << 20 // of all that are kept
+	maxAllRefs  = 256 << 20 // of all that are kept, and again of all that are being read
 	maxRepos    = 1024
 	refOverhead = 100 // bytes of a ref beside its texts
 
@@ -29,7 +30,8 @@ type refs struct {
 	tags  map[string]string // commit (or other object) by tag, annotated ones peeled
 	heads map[string]string // commit by branch
 
-	size int // bytes, about
+	size  int           // bytes, about
+	spend *atomic.Int64 // bytes of all that are being read, about; nil if r is not
 
 	listed sync.Map // module path → []string that a command made of these refs
 }
@@ -45,6 +47,8 @@ type refsOf struct {
 	mu   sync.Mutex
 	kept map[string]keptRefs // by target; guarded by mu
 	size int                 // bytes of kept, about; guarded by mu
+
+	reading atomic.Int64 // bytes of what is being read, about
 }
 
 type keptRefs struct {
@@ -135,18 +139,21 @@ func (v *VCS) readRefs(ctx context.Context, s source) (*refs, error) {
 			return nil, v.refused(ctx, s, resp)
 		}
 		answered()
-		return refsIn(ctx, s, &u, resp)
+		return v.refs.in(ctx, s, &u, resp)
 	})
 }
 
-// refsIn reads the answer to a request to u for the refs of s's repository.
-func refsIn(ctx context.Context, s source, u *url.URL, resp *http.Response) (*refs, error) {
+// in reads the answer to a request to u for the refs of s's repository.
+func (r *refsOf) in(ctx context.Context, s source, u *url.URL, resp *http.Response) (*refs, error) {
 	var err error
-	got := &refs{tags: make(map[string]string), heads: make(map[string]string)}
+	got := &refs{tags: make(map[string]string), heads: make(map[string]string), spend: &r.reading}
+	defer got.spent()
 	if got.base, err = cloneBase(resp.Request.URL); err != nil {
 		return nil, usedFor(resp).hidden(s.fail(ErrBadAnswer, err))
 	}
-	if err := got.parse(resp); err != nil {
+	if err := got.parse(resp); errors.Is(err, errBusy) {
+		return nil, s.fail(ErrUnavailable, err)
+	} else if err != nil {
 		return nil, usedFor(resp).hidden(bodyError(ctx, s.op, u, err))
 	}
 	return got, nil
@@ -218,8 +225,19 @@ func (r *refs) add(object, name string) error {
 	default:
 		return nil
 	}
-	if r.size += len(object) + len(name) + refOverhead; r.size > maxRefs {
+	n := len(object) + len(name) + refOverhead
+	if r.size+n > maxRefs {
 		return fmt.Errorf("the branches and tags of the repository are more than %d bytes", maxRefs)
 	}
+	r.size += n
+	if r.spend != nil && r.spend.Add(int64(n)) > maxAllRefs {
+		return fmt.Errorf("%w: it is reading more than %d bytes of branches and tags", errBusy, maxAllRefs)
+	}
 	return nil
+}
+
+// spent says that r is not being read any more.
+func (r *refs) spent() {
+	r.spend.Add(-int64(r.size))
+	r.spend = nil
 }

@@ -151,7 +151,7 @@ func TestVCSNewerGo(t *testing.T) {
 		t.Errorf("go.mod %q, %v", mod, err)
 	}
 	_, err := v.Zip(soon(t), one("vcs.test/r"), io.Discard, nil)
-	wantClass(t, "zip", err, upstream.ErrUnavailable, "requires go >= 9.99")
+	wantClass(t, "zip", err, upstream.ErrOldGo, "this node's go command is", "needs 9.99")
 }
 
 // TestVCSDumbHost: a repository on a host that only serves files.
