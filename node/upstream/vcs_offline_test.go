@@ -33,7 +33,7 @@ func TestVCSHostLeftAlone(t *testing.T) {
 				}
 			})
 			v.SetClock(func() time.Time { return now })
-			list := func() (err error, asked int) {
+			list := func() (asked int, err error) {
 				w.requests()
 				_, err = v.List(soon(t), c.path)
 				for _, r := range w.requests() {
@@ -41,7 +41,7 @@ func TestVCSHostLeftAlone(t *testing.T) {
 						asked++
 					}
 				}
-				return err, asked
+				return asked, err
 			}
 			w.before(func(rw http.ResponseWriter, hr *http.Request) bool {
 				fails := hr.Host == c.host && hr.URL.Path == c.fails
@@ -51,18 +51,18 @@ func TestVCSHostLeftAlone(t *testing.T) {
 				return fails
 			})
 			for range 5 {
-				if err, asked := list(); asked != 1 {
+				if asked, err := list(); asked != 1 {
 					t.Fatalf("%s: %v, asked %d times", c.what, err, asked)
 				}
 			}
-			err, asked := list()
+			asked, err := list()
 			wantClass(t, c.what, err, upstream.ErrUnavailable)
 			if left := asked == 0 && strings.Contains(err.Error(), "assumed offline until"); left == never {
 				t.Errorf("%s, never left alone %t: after five failures asked %d times, %v", c.what, never, asked, err)
 			}
 			w.before(nil)
 			if now = now.Add(time.Minute); !never && c.host == "vcs.test" {
-				if err, asked := list(); err != nil || asked != 1 {
+				if asked, err := list(); err != nil || asked != 1 {
 					t.Errorf("%s: after the time: %v, asked %d times", c.what, err, asked)
 				}
 			}
