@@ -146,6 +146,9 @@ func TestPurgeHoldsEverywhere(t *testing.T) {
 	w.open("b")
 	for _, s := range []string{"a", "b"} {
 		waitFor(t, "the bytes to be gone at "+s, func() bool { return holdsBytes(t, filepath.Join(w.path(s), "blobs"), "m.go") == "" })
+		if got := listed(t, repo(t, w.sites[s], "local"), mv.Path); got != node.ErrNotFound.Error() {
+			t.Errorf("%s: list in a repository where it never was: %s", s, got)
+		}
 		for _, in := range []string{"public", "second", "third"} {
 			waitFor(t, s+" to refuse it in "+in, func() bool {
 				_, err := readZip(t, repo(t, w.sites[s], in), mv)

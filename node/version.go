@@ -139,7 +139,8 @@ func (n *Node) heldVersions(d *events.Directory, r *events.Repo, path string) (*
 		}
 		_, mv, _ := rec.Key.Version()
 		v := d.ResolveVersion(r, rec.Contributions)
-		h.any = h.any || v.Status != events.Absent
+		// A purge is stated in all repositories, also where the version never was.
+		h.any = h.any || v.Status != events.Absent && (v.Status != events.Purged || len(v.Contents) > 0)
 		_, blocked := d.Blocked(mv)
 		switch {
 		case v.Status == events.Absent:
