@@ -21,9 +21,6 @@ func (u *upstream) askedFor(text string) (n int) {
 	return n
 }
 
-// emptyModule is one that needs nothing yet.
-func emptyModule() tree { return tree{"go.mod": "module app.example/app\n\ngo 1.21\n"} }
-
 // TestConfusedNames: what a local repository owns and has not got is asked of no
 // upstream, whatever that has, and is absent.
 func TestConfusedNames(t *testing.T) {

@@ -2,44 +2,14 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/mod/module"
-
 	"registry-node/node"
 )
-
-// halfway sends half of a zip, and the rest when the channel is closed.
-func halfway(zip []byte, rest <-chan struct{}) func(http.ResponseWriter, *http.Request) {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Write(zip[:len(zip)/2])
-		w.(http.Flusher).Flush()
-		<-rest
-		w.Write(zip[len(zip)/2:])
-	}
-}
-
-// openCold opens a zip of which half has come, and reads some of it.
-func openCold(t *testing.T, r *node.Repository, mv module.Version) node.Zip {
-	t.Helper()
-	z, err := r.Zip(context.WithoutCancel(t.Context()), mv)
-	if err == nil && z.Stream == nil {
-		t.Fatal("the zip is held")
-	}
-	if err == nil {
-		_, err = io.ReadFull(z.Stream, make([]byte, 1000))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return z
-}
 
 // With a log that takes nothing more, a zip that a checksum database vouches for
 // still gets to its clients and is fetched anew the next time; of another one the

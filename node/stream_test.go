@@ -5,13 +5,42 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
+	"golang.org/x/mod/module"
+
 	"registry-node/node"
 )
+
+// halfway sends half of a zip, and the rest when the channel is closed.
+func halfway(zip []byte, rest <-chan struct{}) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Write(zip[:len(zip)/2])
+		w.(http.Flusher).Flush()
+		<-rest
+		w.Write(zip[len(zip)/2:])
+	}
+}
+
+// openCold opens a zip of which half has come, and reads some of it.
+func openCold(t *testing.T, r *node.Repository, mv module.Version) node.Zip {
+	t.Helper()
+	z, err := r.Zip(context.WithoutCancel(t.Context()), mv)
+	if err == nil && z.Stream == nil {
+		t.Fatal("the zip is held")
+	}
+	if err == nil {
+		_, err = io.ReadFull(z.Stream, make([]byte, 1000))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
 
 // A node that stops ends what is on its way; of which nothing is left at the next
 // start, even if a client was slow to go.
