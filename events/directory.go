@@ -32,6 +32,9 @@ type Directory struct {
 	blocks map[module.Version]Block
 	// wide are the blocks with wildcards, sorted; blocks has them, too.
 	wide []wideBlock
+
+	groups map[string][]string // members, by the name of the group
+	rules  map[string]Rule     // by name
 }
 
 type wideBlock struct {
@@ -66,13 +69,17 @@ type Block struct {
 }
 
 // Records are the contributions to the records that a Directory is made of:
-// those of the kinds registry, site, repository and block.
+// those of DirectoryKinds.
 type Records map[Key]Contributions
 
+// directoryKinds are the kinds of record that a Directory is made of.
+var directoryKinds = []Kind{KindRegistry, KindSite, KindRepo, KindBlock, KindGroup, KindPermission}
+
+// DirectoryKinds returns the kinds of record that a Directory is made of.
+func DirectoryKinds() []Kind { return slices.Clone(directoryKinds) }
+
 // InDirectory reports whether records of this kind are part of the Directory.
-func InDirectory(k Kind) bool {
-	return k == KindRegistry || k == KindSite || k == KindRepo || k == KindBlock
-}
+func InDirectory(k Kind) bool { return slices.Contains(directoryKinds, k) }
 
 // ResolveDirectory resolves the records that all others depend on. It is pure:
 // the same registry and records give the same Directory.
@@ -80,7 +87,7 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 	d := &Directory{
 		Registry: registry, Level: 1, homesNeed: map[Site]Mark{}, recoveries: map[int]recovery{},
 		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
-		blocks: map[module.Version]Block{},
+		blocks: map[module.Version]Block{}, groups: map[string][]string{}, rules: map[string]Rule{},
 	}
 	keys := slices.SortedFunc(maps.Keys(recs), func(a, b Key) int { return cmp.Compare(a.s, b.s) })
 	d.resolveHomes(recs, keys)
@@ -96,6 +103,8 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 			d.resolveRepo(recs[k])
 		case KindBlock:
 			d.resolveBlock(recs[k])
+		case KindGroup, KindPermission:
+			d.resolveRights(recs[k])
 		}
 	}
 	d.nameRepos()

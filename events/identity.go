@@ -59,7 +59,7 @@ type GroupDeleted struct {
 // Grant is a rule: these principals may do these actions with these modules in
 // these repositories.
 type Grant struct {
-	Principals []string  `json:"principals,omitempty"` // "user:NAME", "group:NAME", "anonymous"
+	Principals []string  `json:"principals,omitempty"` // see CheckPrincipal
 	Repos      []string  `json:"repos,omitempty"`      // names, * and ? allowed
 	Include    []Pattern `json:"include,omitempty"`
 	Exclude    []Pattern `json:"exclude,omitempty"`
@@ -86,10 +86,11 @@ type TokenIssued struct {
 	always
 	ID          string    `json:"id"`
 	User        string    `json:"user"`
-	Hash        Digest    `json:"hash"` // SHA-256 of the secret
-	Repos       []string  `json:"repos,omitempty"`
-	Actions     []string  `json:"actions,omitempty"`
-	Expires     time.Time `json:"expires,omitzero"` // UTC; zero: never
+	Hash        Digest    `json:"hash"`              // SHA-256 of the secret
+	Repos       []string  `json:"repos,omitempty"`   // names, * and ? allowed; none: all
+	Actions     []string  `json:"actions,omitempty"` // none: all
+	Modules     []Pattern `json:"modules,omitempty"` // none: all
+	Expires     time.Time `json:"expires,omitzero"`  // UTC; zero: never
 	Description string    `json:"description,omitempty"`
 	Actor       string    `json:"actor,omitempty"`
 }
@@ -173,6 +174,9 @@ func (b TokenIssued) check() error {
 	if b.Hash.IsZero() {
 		return errors.New("a token needs the hash of its secret")
 	}
+	if len(b.Modules) > maxList {
+		return fmt.Errorf("more than %d patterns", maxList)
+	}
 	return checkIdentity(b.ID, b.Actor, checkUserName(b.User), checkText("description", b.Description), checkUTC("expires", b.Expires),
 		checkAll("repository", b.Repos, checkRepoGlob), checkAll("action", b.Actions, checkAction))
 }
@@ -190,7 +194,7 @@ func (g Grant) check() error {
 		return fmt.Errorf("more than %d patterns", maxList)
 	}
 	return errors.Join(
-		checkAll("principal", g.Principals, checkPrincipal),
+		checkAll("principal", g.Principals, CheckPrincipal),
 		checkAll("repository", g.Repos, checkRepoGlob),
 		checkAll("action", g.Actions, checkAction))
 }
@@ -227,16 +231,35 @@ func checkUserName(s string) error {
 	return nil
 }
 
-func checkPrincipal(s string) error {
-	if s == "anonymous" {
+// The principals that have no name.
+const (
+	Anonymous     = "anonymous"     // whoever shows no credentials
+	Loopback      = "loopback"      // who shows none, and asks over a loopback listener
+	Authenticated = "authenticated" // every user
+)
+
+// CheckPrincipal reports why s names nobody that a rule can be for: it is none of
+// user:NAME, group:NAME, site:NAME (the operators of a site, at their machine),
+// anonymous, loopback, authenticated.
+func CheckPrincipal(s string) error {
+	switch s {
+	case Anonymous, Loopback, Authenticated:
 		return nil
 	}
 	kind, name, _ := strings.Cut(s, ":")
-	if kind != "user" && kind != "group" {
-		return fmt.Errorf("%q is none of user:NAME, group:NAME, anonymous", s)
+	switch kind {
+	case "user", "group":
+		return checkUserName(name)
+	case "site":
+		_, err := ParseSite(name)
+		return err
 	}
-	return checkUserName(name)
+	return fmt.Errorf("%q is none of user:NAME, group:NAME, site:NAME, anonymous, loopback, authenticated", s)
 }
+
+// CheckUserName reports why s can't be the name of a user, group or rule, or the
+// id of a token.
+func CheckUserName(s string) error { return checkUserName(s) }
 
 func checkRepoGlob(s string) error {
 	if err := checkName(strings.NewReplacer("*", "x", "?", "x").Replace(s)); err != nil {

@@ -11,7 +11,7 @@ import (
 // which may include what is drafted and not committed.
 func resolveDirectory(registry events.Digest, prefix func(string) iter.Seq2[index.Record, error]) (*events.Directory, error) {
 	recs := events.Records{}
-	for _, k := range []events.Kind{events.KindRegistry, events.KindSite, events.KindRepo, events.KindBlock} {
+	for _, k := range events.DirectoryKinds() {
 		for r, err := range prefix(events.KindPrefix(k)) {
 			if err != nil {
 				return nil, err
