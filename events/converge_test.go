@@ -112,7 +112,7 @@ func (st state) answers(h *history) string {
 			}
 		case events.KindModule:
 			out[k.String()] = d.ResolveSeen(repoOf(d, k), cs)
-		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken:
+		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken, events.KindIssuer:
 			id, ok := d.ResolveIdentity(cs)
 			out[k.String()] = []any{id, ok}
 		}

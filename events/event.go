@@ -86,6 +86,8 @@ var bodies = map[Type]struct {
 	GroupDeleted{}.Type():      {1, decode[GroupDeleted]},
 	PermissionChanged{}.Type(): {1, decode[PermissionChanged]},
 	PermissionDeleted{}.Type(): {1, decode[PermissionDeleted]},
+	IssuerChanged{}.Type():     {1, decode[IssuerChanged]},
+	IssuerDeleted{}.Type():     {1, decode[IssuerDeleted]},
 	TokenIssued{}.Type():       {1, decode[TokenIssued]},
 	TokenRevoked{}.Type():      {1, decode[TokenRevoked]},
 	SiteInvited{}.Type():       {1, decode[SiteInvited]},

@@ -173,6 +173,10 @@ func (h *history) step() {
 		h.append(registry, events.PermissionDeleted{Name: "rule"})
 	case n < 69:
 		h.append(registry, events.TokenIssued{ID: "t", User: name, Hash: events.DigestOf([]byte(name))})
+	case n < 70 && h.chance(0.4):
+		h.append(registry, login(pick(h, []string{"sso", "forge"})))
+	case n < 70 && h.chance(0.3):
+		h.append(registry, events.IssuerDeleted{Name: "sso"})
 	case n < 70:
 		h.append(anyone, events.TokenRevoked{ID: "t"})
 	case n < 72:

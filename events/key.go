@@ -22,6 +22,7 @@ const (
 	KindGroup      Kind = 'g' // by name
 	KindPermission Kind = 'p' // by name
 	KindToken      Kind = 't' // by id
+	KindIssuer     Kind = 'i' // by name
 )
 
 // Key names a record. It is comparable; its bytes are the kind and the parts
@@ -74,7 +75,7 @@ func KindPrefix(k Kind) string { return string(rune(k)) + keySep }
 // ParseKey is the inverse of Key.Bytes.
 func ParseKey(b string) (Key, error) {
 	kind, _, ok := strings.Cut(b, keySep)
-	if !ok || len(kind) != 1 || !strings.Contains("Rsrvmbugpt", kind) {
+	if !ok || len(kind) != 1 || !strings.Contains("Rsrvmbugpti", kind) {
 		return Key{}, fmt.Errorf("record key %q is of no known kind", b)
 	}
 	return Key{b}, nil

@@ -289,7 +289,7 @@ func (v *Version) FirstSeen(r *Repo) time.Time {
 	return t
 }
 
-// Identity is what the registry says of a user, group, rule or token.
+// Identity is what the registry says of a user, group, rule, token or issuer.
 type Identity struct {
 	Body Body      // the last statement: UserChanged, GroupChanged, …, TokenIssued
 	Time time.Time // of the last statement
@@ -299,13 +299,13 @@ type Identity struct {
 	Deleted bool // or, of a token, revoked
 }
 
-// ResolveIdentity resolves the record of a user, group, rule or token; ok is
+// ResolveIdentity resolves the record of a user, group, rule, token or issuer; ok is
 // false if the registry's homes never made it. A revocation of a token counts
 // from any member and for ever.
 func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 	for _, f := range d.byRegistry(cs) {
 		switch f.Body.(type) {
-		case UserDeleted, GroupDeleted, PermissionDeleted:
+		case UserDeleted, GroupDeleted, PermissionDeleted, IssuerDeleted:
 			id.Deleted = true
 		case UserChanged:
 			if ok && !id.Deleted { // what does not exist is created, not changed
@@ -315,7 +315,7 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 			if !ok {
 				id, ok = Identity{f.Body, f.Time, f.Time, false}, true
 			}
-		case UserCreated, GroupChanged, PermissionChanged:
+		case UserCreated, GroupChanged, PermissionChanged, IssuerChanged:
 			created := id.Created
 			if !ok || id.Deleted {
 				created = f.Time

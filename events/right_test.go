@@ -43,6 +43,8 @@ func TestRightOfEachType(t *testing.T) {
 		"group.deleted":      {events.GroupDeleted{Name: "devs"}, registry},
 		"permission.changed": {events.PermissionChanged{Name: "rule"}, registry},
 		"permission.deleted": {events.PermissionDeleted{Name: "rule"}, registry},
+		"issuer.changed":     {login("sso"), registry},
+		"issuer.deleted":     {events.IssuerDeleted{Name: "sso"}, registry},
 		"token.issued":       {events.TokenIssued{ID: "t", User: "ann", Hash: events.DigestOf(nil)}, registry},
 		"token.revoked":      {events.TokenRevoked{ID: "t"}, any},
 		"site.invited":       {events.SiteInvited{Name: site("x"), Secret: events.DigestOf(nil), Expires: at(9)}, registry},

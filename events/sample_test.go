@@ -19,10 +19,11 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func site(s string) events.Site         { return must(events.ParseSite(s)) }
-func repoName(s string) events.RepoName { return must(events.ParseRepoName(s)) }
-func repoID(s string) events.RepoID     { return must(events.ParseRepoID(s)) }
-func pattern(s string) events.Pattern   { return must(events.ParsePattern(s)) }
+func site(s string) events.Site          { return must(events.ParseSite(s)) }
+func repoName(s string) events.RepoName  { return must(events.ParseRepoName(s)) }
+func repoID(s string) events.RepoID      { return must(events.ParseRepoID(s)) }
+func pattern(s string) events.Pattern    { return must(events.ParsePattern(s)) }
+func claim(s string) events.ClaimPattern { return must(events.ParseClaimPattern(s)) }
 func mark(s string) (m events.Mark) {
 	must(0, m.UnmarshalText([]byte(s)))
 	return m
@@ -110,6 +111,12 @@ func samples() []events.Body {
 		events.LogContinued{Site: site("b"), Base: mark("1/30"), Actor: "ann"},
 		events.VersionPurged{ModuleVersion: mv, Reason: "a key in it", Actor: "ann"},
 		events.VersionDated{Repo: repo, Module: "m.test/a", Versions: []string{"v1.0.0", "v1.1.0"}, Times: []time.Time{at(-900), at(-9)}, Actor: "ann"},
+		events.IssuerChanged{Name: "forge", Actor: "ann", Issuer: events.Issuer{
+			URL: "https://forge.test/oidc", Purpose: events.Exchange, Audience: "https://registry.test",
+			Claims: []events.Claim{{Name: "repository", Pattern: claim("corp/*")}, {Name: "ref", Pattern: claim("refs/heads/main")}},
+			User:   "ci@corp.test", Repos: []string{"local"}, Actions: []string{"read", "publish"}, Modules: []events.Pattern{pattern("corp.test/**")},
+			TTL: events.SpanOf(10 * time.Minute)}},
+		events.IssuerDeleted{Name: "forge", Actor: "ann"},
 	}
 }
 

@@ -203,6 +203,7 @@ func TestKeyOfEachType(t *testing.T) {
 		"token.issued": "t t1", "token.revoked": "t t1", "site.invited": "s b", "site.joined": "s a", "site.changed": "s a",
 		"site.key": "s b", "site.left": "s b", "feature.raised": "R", "home.ceded": "r a/1/2/0", "home.forced": "R",
 		"log.continued": "s b", "version.purged": "v a/1/2/0 m.test/a v1.0.0", "version.dated": "m a/1/2/0 m.test/a",
+		"issuer.changed": "i forge", "issuer.deleted": "i forge",
 	}
 	for _, b := range samples() {
 		k := b.Key(must(events.ParseEventID("b/1/2/3")))
