@@ -1,15 +1,9 @@
 package httpapi
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"slices"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -39,42 +33,20 @@ type Fetched struct {
 // Find answers a question. It reads the files of the days in question, so there
 // is one at a time, and the others wait.
 func (l *AccessLog) Find(ctx context.Context, q AccessQuery) (Fetched, error) {
-	select {
-	case l.reading <- struct{}{}:
-		defer func() { <-l.reading }()
-	case <-ctx.Done():
-		return Fetched{}, ctx.Err()
-	}
-	if err := l.flush(ctx); err != nil {
+	f := &finder{query: q}
+	f.word()
+	found, more, from, err := l.log.newest(ctx, period{since: q.Since}, q.Limit, f.match, func(a Access) time.Time { return a.Time })
+	if err != nil {
 		return Fetched{}, err
 	}
-	days, err := l.days()
-	if err != nil {
-		return Fetched{}, fmt.Errorf("access log: %w", err)
-	}
-	f := &finder{query: q, result: Fetched{Fetches: []Access{}, From: q.Since}}
-	f.word()
-	if len(days) > 0 {
-		if first, err := time.Parse(accessFile, days[0]); err == nil && first.After(q.Since) {
-			f.result.From = first
-		}
-	}
-	for _, day := range slices.Backward(days) {
-		if day < q.Since.UTC().Format(accessFile) || f.result.More {
-			break
-		}
-		if err := f.file(ctx, l, day); err != nil {
-			return Fetched{}, fmt.Errorf("access log: %s: %w", day, err)
-		}
-	}
-	return f.result, nil
+	return Fetched{Fetches: some(found), More: more, From: from, Dropped: f.dropped}, nil
 }
 
-// finder goes through files, newest first.
+// finder looks at lines.
 type finder struct {
-	query  AccessQuery
-	part   []byte // what each line that answers contains; empty if that is not known
-	result Fetched
+	query   AccessQuery
+	part    []byte // what each line that answers contains; empty if that is not known
+	dropped int64
 }
 
 // word finds a part that every line in question has.
@@ -87,47 +59,6 @@ func (f *finder) word() {
 	}
 }
 
-// file adds what a day's file has, as long as there is room.
-func (f *finder) file(ctx context.Context, l *AccessLog, day string) error {
-	file, err := l.root.Open(day + accessSuffix)
-	if errors.Is(err, fs.ErrNotExist) { // too old by now
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	room := f.query.Limit - len(f.result.Fetches)
-	var newest []Access // a ring of room lines and one more
-	lines := bufio.NewReaderSize(file, accessBuffer)
-	for n := 0; ; n++ {
-		if n%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		line, err := lines.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue // none that this program wrote
-		}
-		if errors.Is(err, io.EOF) { // a line without an end is being written
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if a, ok := f.match(line); ok {
-			if newest = append(newest, a); len(newest) > 2*room+1 {
-				newest = append(newest[:0], newest[len(newest)-room-1:]...)
-			}
-		}
-	}
-	if extra := len(newest) - room; extra > 0 {
-		newest, f.result.More = newest[extra:], true
-	}
-	slices.SortStableFunc(newest, func(a, b Access) int { return b.Time.Compare(a.Time) })
-	f.result.Fetches = append(f.result.Fetches, newest...)
-	return nil
-}
-
 // match returns the line if it answers the question.
 func (f *finder) match(line []byte) (a Access, ok bool) {
 	gap := bytes.Contains(line, []byte(`"dropped":`))
@@ -138,7 +69,7 @@ func (f *finder) match(line []byte) (a Access, ok bool) {
 		return a, false
 	}
 	if a.Dropped > 0 {
-		f.result.Dropped += a.Dropped
+		f.dropped += a.Dropped
 		return a, false
 	}
 	return a, (a.Status < 400 || f.query.Refused) && f.query.Versions.Match(module.Version{Path: a.Module, Version: a.Version})
