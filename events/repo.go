@@ -67,6 +67,10 @@ type RepoSettings struct {
 	// Blobs (local, remote) say how sites fetch what the repository holds; the
 	// first rule that matches counts. See BlobPolicy.
 	Blobs []BlobRule `json:"blobs,omitempty"`
+
+	// AccessLog says whose requests to this repository, by whichever way it is
+	// answered, are written down at the node that gets them.
+	AccessLog Reads `json:"access_log,omitzero"`
 }
 
 const (

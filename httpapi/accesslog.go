@@ -5,7 +5,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
+
+	"registry-node/events"
 )
 
 // AccessConfig says what an AccessLog keeps. Dir is required.
@@ -13,8 +16,9 @@ type AccessConfig struct {
 	// Dir holds a file for each day (UTC), YYYY-MM-DD.ndjson. It is made with mode
 	// 0700 if it is not there, the files with 0600.
 	Dir string
-	// All says that not only zips are kept, but info and go.mod, too.
-	All bool
+	// Kept is what is kept of the requests to repositories that don't say it
+	// themselves; default events.ZipReads.
+	Kept events.Reads
 	// Days is for how many days files are kept, today included; default 90.
 	Days int
 	// Full reports why the disk has no room for the log, if so: then lines are
@@ -50,20 +54,34 @@ const accessDays = 90
 // itself. A crash loses those of the last second. All methods work on nil, which
 // is a log that keeps nothing.
 type AccessLog struct {
-	all bool
-	log *dailyLog[Access]
+	kept events.Reads
+	log  *dailyLog[Access]
+	// opening opens the log, if need be: where nothing is kept unless a repository
+	// wants it, there are no files before one does.
+	opening func() error
 }
 
 // OpenAccessLog opens the log in cfg.Dir and removes the files that are too old.
 // Close it after the last request.
 func OpenAccessLog(cfg AccessConfig) (*AccessLog, error) {
-	l := newDailyLog(dailyConfig[Access]{
+	log := newDailyLog(dailyConfig[Access]{
 		what: "access log", dir: cfg.Dir, days: cmp.Or(cfg.Days, accessDays), encode: appendAccess, full: cfg.Full, logger: cfg.Logger,
 	})
-	if err := l.open(); err != nil {
+	l := &AccessLog{cmp.Or(cfg.Kept, events.ZipReads), log, func() error { return nil }}
+	if l.kept == events.NoReads {
+		l.opening = sync.OnceValue(func() error {
+			err := log.open()
+			if err != nil {
+				log.cfg.logger.Error("no access log, though a repository wants one", "error", err)
+			}
+			return err
+		})
+		return l, nil
+	}
+	if err := log.open(); err != nil {
 		return nil, err
 	}
-	return &AccessLog{cfg.All, l}, nil
+	return l, nil
 }
 
 // Close writes what is left and closes the files.
@@ -74,13 +92,32 @@ func (l *AccessLog) Close() error {
 	return l.log.close()
 }
 
-// wants reports whether requests of a kind are kept.
-func (l *AccessLog) wants(e endpoint) bool {
-	return l != nil && (e == kindZip || l.all && (e == kindInfo || e == kindMod))
+// wants reports whether requests of a kind are kept, of which the repository says
+// repo.
+func (l *AccessLog) wants(e endpoint, repo events.Reads) bool {
+	if l == nil {
+		return false
+	}
+	switch cmp.Or(repo, l.kept) {
+	case events.ZipReads:
+		return e == kindZip
+	case events.AllReads:
+		return e == kindZip || e == kindInfo || e == kindMod
+	}
+	return false
 }
 
+// keeps reports whether there is a log: whether any line was ever wanted.
+func (l *AccessLog) keeps() bool { return l != nil && l.log.isOpen() }
+
 // note keeps a line, or counts that it is dropped.
-func (l *AccessLog) note(a Access) { l.log.note(a, false) }
+func (l *AccessLog) note(a Access) {
+	if err := l.opening(); err != nil {
+		l.log.dropped.Add(1)
+		return
+	}
+	l.log.note(a, false)
+}
 
 // lost returns how many lines were dropped.
 func (l *AccessLog) lost() float64 {

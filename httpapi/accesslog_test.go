@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"registry-node/events"
 	"registry-node/httpapi"
 )
 
@@ -64,7 +65,7 @@ func gist(f httpapi.Fetched) string {
 
 func TestWhoFetched(t *testing.T) {
 	g := filled(t)
-	base, _ := g.withAccess(httpapi.AccessConfig{All: true})
+	base, _ := g.withAccess(httpapi.AccessConfig{Kept: events.AllReads})
 	get := func(target string, header ...string) answer {
 		return do(t, http.DefaultClient, "GET", base, target, nil, header...)
 	}
@@ -142,6 +143,47 @@ func TestZipsAreKept(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
+	}
+}
+
+// TestRepositoriesSayWhatIsKept holds that a repository's own setting counts, that
+// of the one which was asked, and that a node which keeps nothing has a log from
+// when one wants it.
+func TestRepositoriesSayWhatIsKept(t *testing.T) {
+	g := filled(t)
+	base, _ := g.withAccess(httpapi.AccessConfig{Kept: events.NoReads})
+	read := func(repo string) {
+		for _, file := range []string{"v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"} {
+			do(t, http.DefaultClient, "GET", base, "/go/"+repo+"/corp.test/a/@v/"+file, nil)
+		}
+	}
+	set := func(repo, kept string) {
+		t.Helper()
+		if a := g.do("PATCH", "/api/v1/repos/"+repo, strings.NewReader(`{"access_log":"`+kept+`"}`)); a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", kept, a.status, a.body)
+		}
+	}
+	read("all")
+	set("local", "off")
+	if a := do(t, http.DefaultClient, "GET", base, "/api/v1/fetched?module=corp.test/a", nil); a.status != http.StatusNotFound {
+		t.Errorf("a log of nothing: %d %s", a.status, a.body)
+	}
+	set("all", "all")
+	read("all")
+	read("local")
+	set("all", "zip")
+	set("local", "")
+	read("all")
+	read("local")
+	var got []string
+	for _, a := range fetched(t, base, "module=corp.test/a").Fetches {
+		got = append(got, a.Repo+" "+a.Kind)
+	}
+	if want := "all zip, all zip, all mod, all info"; strings.Join(got, ", ") != want {
+		t.Errorf("kept: %s, want %s", strings.Join(got, ", "), want)
+	}
+	if a := g.do("PATCH", "/api/v1/repos/all", strings.NewReader(`{"access_log":"some"}`)); a.status != http.StatusBadRequest {
+		t.Errorf("some: %d %s", a.status, a.body)
 	}
 }
 
@@ -271,7 +313,7 @@ func TestSlowDiskHoldsUpNobody(t *testing.T) {
 	g := filled(t)
 	stuck, release := make(chan struct{}), make(chan struct{})
 	var once atomic.Bool
-	base, h := g.withAccess(httpapi.AccessConfig{All: true, Full: func() error {
+	base, h := g.withAccess(httpapi.AccessConfig{Kept: events.AllReads, Full: func() error {
 		if once.CompareAndSwap(false, true) {
 			close(stuck)
 			<-release

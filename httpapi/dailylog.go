@@ -47,7 +47,8 @@ type dailyConfig[L any] struct {
 // one that may not stays in memory until it can.
 type dailyLog[L any] struct {
 	cfg     dailyConfig[L]
-	root    *os.Root // nil until open
+	root    *os.Root // from open to close
+	opened  atomic.Bool
 	wake    chan struct{}
 	flushes chan chan struct{} // whose sender waits until all is in the file
 	stop    context.CancelFunc
@@ -87,18 +88,20 @@ func (l *dailyLog[L]) open() error {
 	l.root = root
 	w := &dailyWriter[L]{log: l}
 	if err := w.rotate(time.Now()); err != nil {
-		l.root = nil
 		return errors.Join(err, root.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.writing.Go(func() { w.run(ctx) })
+	l.opened.Store(true)
 	return nil
 }
 
+func (l *dailyLog[L]) isOpen() bool { return l.opened.Load() }
+
 // close writes what is left and closes the files. Nothing may be noted after it.
 func (l *dailyLog[L]) close() error {
-	if l.root == nil {
+	if !l.isOpen() {
 		return nil
 	}
 	l.stop()

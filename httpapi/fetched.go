@@ -26,7 +26,7 @@ func (s *Server) fetched(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.access == nil {
+	if !s.access.keeps() {
 		return fail(node.ErrNotFound, "this node keeps no access log (serve --access-log off)")
 	}
 	found, err := s.access.Find(c.Request().Context(), q)

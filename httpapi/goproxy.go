@@ -73,7 +73,7 @@ func (s *Server) repository(w *writer, name string) (*node.Repository, error) {
 	w.access.repo = n
 	repo, err := s.node.Repository(n)
 	if err == nil {
-		w.repo = repoKindOf(repo.Kind())
+		w.repo, w.access.kept = repoKindOf(repo.Kind()), repo.AccessLog()
 	}
 	return repo, err
 }

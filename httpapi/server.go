@@ -171,7 +171,7 @@ func (h *handler) panicked(w *writer, r *http.Request, cause any) {
 // observe counts a request whose handler has ended, and keeps it if it is one for
 // the access log. One that is cut is a failure of the node.
 func (s *Server) observe(w *writer, r *http.Request, cut bool) {
-	if s.access.wants(w.kind) && r.Method == http.MethodGet {
+	if s.access.wants(w.kind, w.access.kept) && r.Method == http.MethodGet {
 		s.access.note(Access{
 			Time: w.start, Client: r.RemoteAddr, Repo: w.access.repo.String(), Via: w.access.member(),
 			Module: w.access.version.Path, Version: w.access.version.Version,

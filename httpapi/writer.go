@@ -47,6 +47,7 @@ type writer struct {
 // access is what handlers know for a line of the access log.
 type access struct {
 	repo, via events.RepoName
+	kept      events.Reads // as the repository says
 	version   module.Version
 }
 

@@ -22,6 +22,7 @@ type RepoChange struct {
 	Members     *[]events.RepoName `json:"members,omitempty"`
 	Deploy      *events.RepoName   `json:"deploy,omitempty"` // empty: none
 	Blobs       *[]events.BlobRule `json:"blobs,omitempty"`
+	AccessLog   *events.Reads      `json:"access_log,omitempty"` // empty: as each node says
 	PolicyChange
 
 	// MemberInclude and MemberExclude replace the patterns of the members that
@@ -62,6 +63,7 @@ func (c RepoChange) Apply(s events.RepoSettings) events.RepoSettings {
 	set(&s.Members, c.Members)
 	set(&s.Deploy, c.Deploy)
 	set(&s.Blobs, c.Blobs)
+	set(&s.AccessLog, c.AccessLog)
 	s.Owns = addRemove(s.Owns, c.Owns, c.Disowns)
 	s.NoSumdb = addRemove(s.NoSumdb, c.NoSumdb, c.UseSumdb)
 	s.RemotePolicy = c.PolicyChange.apply(s.RemotePolicy)

@@ -116,6 +116,9 @@ func (r *Repository) unsure(err error) error {
 // Kind returns what kind of repository it is.
 func (r *Repository) Kind() events.RepoKind { return r.repo.Kind }
 
+// AccessLog returns what is written down of those who read from it.
+func (r *Repository) AccessLog() events.Reads { return r.repo.Settings.AccessLog }
+
 // sources returns the local and remote repositories that may answer for a
 // module path, in order. What a local repository owns nobody else answers for:
 // its path reaches no upstream. kept says that patterns keep the path from others

@@ -2,9 +2,11 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"registry-node/events"
 	"registry-node/httpapi"
 	"registry-node/node"
 )
@@ -20,14 +22,14 @@ type accessFlags struct {
 
 func (f *accessFlags) addFlags(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.kinds, "access-log", "zip", "module `files` whose readers are written down in DIR/access: zip, all (info and go.mod, too), off")
+	fs.StringVar(&f.kinds, "access-log", "zip", "module `files` whose readers are written down in DIR/access: zip, all (info and go.mod, too), off; repo set --access-log says otherwise for a repository")
 	fs.IntVar(&f.days, "access-days", 90, "`number` of days for which that is kept")
 	must(cmd.RegisterFlagCompletionFunc("access-log", completeWords("zip", "all", "off")))
 }
 
 func (f accessFlags) check() error {
 	switch {
-	case f.kinds != "zip" && f.kinds != "all" && f.kinds != "off":
+	case !slices.Contains([]string{"zip", "all", "off"}, f.kinds):
 		return usagef("--access-log %q is none of zip, all, off", f.kinds)
 	case f.days < 1:
 		return usagef("--access-days %d: at least today is kept; --access-log off keeps nothing", f.days)
@@ -35,12 +37,13 @@ func (f accessFlags) check() error {
 	return nil
 }
 
-// open returns the access log of a node, nil if there is to be none.
+// open returns the access log of a node.
 func (f accessFlags) open(cfg serveConfig, n *node.Node) (*httpapi.AccessLog, error) {
-	if f.kinds == "off" {
-		return nil, nil
+	kept, err := events.ParseReads(f.kinds)
+	if err != nil {
+		return nil, err
 	}
 	return httpapi.OpenAccessLog(httpapi.AccessConfig{
-		Dir: filepath.Join(cfg.data, accessDir), All: f.kinds == "all", Days: f.days, Full: n.HasSpace, Logger: cfg.logger,
+		Dir: filepath.Join(cfg.data, accessDir), Kept: kept, Days: f.days, Full: n.HasSpace, Logger: cfg.logger,
 	})
 }

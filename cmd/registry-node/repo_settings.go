@@ -31,6 +31,7 @@ func addRepoFlags(cmd *cobra.Command, t *target) *repoFlags {
 	f.add("description", one(&c.Description, asIs), "`text` for people")
 	f.add("owns", each(&c.Owns, events.ParsePattern), "local: `pattern` of module paths that it owns, as 'corp.example/**'; can be repeated")
 	f.add("blobs", all(&c.Blobs, events.ParseBlobRule), "local, remote: `rule` by which sites fetch zips, as 'oslo,turku:big.example/**=lazy' or eager or never; the first that matches holds"+repeats)
+	f.add("access-log", one(&c.AccessLog, parseReads), "`readers` that are written down, by the nodes that they ask: off, zip (who was given zips), all (info and go.mod, too), default (what serve --access-log says)")
 	f.add("members", all(&c.Members, events.ParseRepoName).commas(), "virtual: `names` of the repositories behind it, first to last")
 	f.add("deploy", one(&c.Deploy, orNone(events.ParseRepoName)), "virtual: `name` of the local member that takes what is published; '' for none")
 	f.add("member-include", memberPatterns{&c.MemberInclude}, "virtual: `MEMBER=PATTERN`: the member is asked only for module paths that match one of its patterns; can be repeated; MEMBER= for everything (default)")
@@ -38,6 +39,7 @@ func addRepoFlags(cmd *cobra.Command, t *target) *repoFlags {
 	f.addUpstream(c)
 	f.addPolicy(&c.PolicyChange)
 	must(cmd.RegisterFlagCompletionFunc("members", t.completeRepos(events.Local, events.Remote)))
+	must(cmd.RegisterFlagCompletionFunc("access-log", completeWords("off", "zip", "all", defaultWord)))
 	must(cmd.RegisterFlagCompletionFunc("deploy", t.completeRepos(events.Local)))
 	return f
 }
@@ -217,6 +219,11 @@ const defaultWord = "default"
 func parseSpan(s string) (events.Span, error) {
 	s, _ = orDefault(s)
 	return events.ParseSpan(s)
+}
+
+func parseReads(s string) (events.Reads, error) {
+	s, _ = orDefault(s)
+	return events.ParseReads(s)
 }
 
 // orNone takes the empty text for the zero value.

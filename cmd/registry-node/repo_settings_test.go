@@ -74,6 +74,21 @@ func TestVCSSettings(t *testing.T) {
 	ok(t, "repo", "set", "hosts", "--upstream", "https://a.example", "--allow-targets", "", "--plain-hosts", "")
 }
 
+// TestAccessLogOfARepository: any kind has the setting.
+func TestAccessLogOfARepository(t *testing.T) {
+	fresh(t)
+	for _, repo := range []string{"local", "public", "all"} {
+		ok(t, "repo", "set", repo, "--access-log", "all")
+		if out := squeezed(ok(t, "repo", "show", repo)); !strings.Contains(out, "access log all home") {
+			t.Errorf("repo show:\n%s", out)
+		}
+	}
+	if out := squeezed(ok(t, "repo", "set", "all", "--access-log", "default")); !strings.Contains(out, "access log as each node says (default)") {
+		t.Errorf("repo set:\n%s", out)
+	}
+	refused(t, exitUsage, []string{"repo", "set", "all", "--access-log", "some"}, `access log "some" is none of off, zip, all`)
+}
+
 func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func TestMemberRules(t *testing.T) {

@@ -26,6 +26,11 @@ func printRepo(w io.Writer, r node.RepoInfo) error {
 	case events.Virtual:
 		t.virtual(r)
 	}
+	if r.AccessLog.IsZero() {
+		t.row("access log", "as each node says (default)")
+	} else {
+		t.row("access log", r.AccessLog)
+	}
 	t.row("home", r.Home)
 	t.row("id", r.ID)
 	t.row("created", r.Created.Format(time.RFC3339))
