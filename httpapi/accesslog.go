@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,8 +30,8 @@ type AccessConfig struct {
 
 // Access is a line of an access log: one module file that a client asked for.
 type Access struct {
-	Time    time.Time `json:"time"` // when the request came in
-	Client  string    `json:"client"`
+	Time    time.Time `json:"time"`            // when the request came in
+	Client  string    `json:"client"`          // its address, or admin.sock
 	Actor   string    `json:"actor,omitempty"` // who it was, where that is known
 	Repo    string    `json:"repository"`
 	Via     string    `json:"via,omitempty"` // the member of a virtual repository that answered, of zips
@@ -131,20 +131,18 @@ func (l *AccessLog) lost() float64 {
 // ends.
 func (l *AccessLog) flush(ctx context.Context) error { return l.log.flush(ctx) }
 
-// appendAccess appends a line. It is the writer that names the client, which
-// takes time.
+// appendAccess appends a line.
 func appendAccess(b []byte, a Access) []byte {
-	a.Client = hostOf(a.Client)
 	a.Time = a.Time.UTC()
 	return a.appendLine(b)
 }
 
-// hostOf returns the address of a client without its port.
-func hostOf(remote string) string {
-	if host, _, err := net.SplitHostPort(remote); err == nil {
-		return host
+// clientName returns how a client is called: by its address.
+func clientName(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return adminClient
 	}
-	return adminClient
+	return addr.String()
 }
 
 // adminClient stands for the address of clients of the only listener that has

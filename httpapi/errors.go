@@ -20,6 +20,12 @@ var (
 	// errPosition is a position that can't be waited for. It is no 404 even below
 	// /at-least/, where a 404 is a promise about a position.
 	errPosition = errors.New("invalid position")
+	// errThrottled is too much of what a client may have, within a time. Below /go/
+	// it is no 429, after which the go command would not try again either, but says
+	// what a 503 says: not now.
+	errThrottled = errors.New("throttled")
+	errMethod    = errors.New("method not allowed")
+	errLongURL   = errors.New("URL too long")
 )
 
 // kinds maps each kind of error to its code in JSON and to its status, in the
@@ -45,6 +51,9 @@ var kinds = []struct {
 	{errSlow, "too_slow", http.StatusRequestTimeout, http.StatusRequestTimeout},
 	{errPosition, "invalid", http.StatusBadRequest, http.StatusBadRequest},
 	{errLoop, "loop", http.StatusLoopDetected, http.StatusLoopDetected},
+	{errThrottled, "throttled", http.StatusTooManyRequests, http.StatusServiceUnavailable},
+	{errMethod, "method_not_allowed", http.StatusMethodNotAllowed, http.StatusMethodNotAllowed},
+	{errLongURL, "url_too_long", http.StatusRequestURITooLong, http.StatusNotFound},
 }
 
 const (

@@ -162,6 +162,7 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 	w.access.via = z.Repo
 	h := w.Header()
 	h["Content-Type"] = typeZip
+	h["Content-Disposition"] = attachment
 	h["Cache-Control"] = cacheForever
 	if !z.Digest.IsZero() {
 		h["Etag"] = []string{`"` + z.Digest.Hex() + `"`}

@@ -8,13 +8,19 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"registry-node/node"
 )
 
-const maxJSON = 1 << 20 // bytes of a JSON body
+const (
+	maxJSON      = 1 << 20 // bytes of a JSON body
+	maxJSONDepth = 32      // objects and arrays in each other
+	// jsonTime is how long a JSON body may take, if paceTime isn't shorter.
+	jsonTime = 10 * time.Second
+)
 
 // problem is an error of the API in JSON.
 type problem struct {
@@ -64,13 +70,19 @@ func marshal(v any) ([]byte, error) {
 // decode reads the JSON value that is the body of a request into v. Unknown
 // fields and anything after the value are errors.
 func decode(c echo.Context, v any) error {
-	body, err := limited(c.Response().Writer.(*writer), c.Request(), maxJSON, "the body")
+	from, err := limited(c.Response().Writer.(*writer), c.Request(), maxJSON, "the body")
 	if err != nil {
 		return err
 	}
-	text, err := io.ReadAll(body)
+	if b, ok := c.Request().Body.(*body); ok {
+		b.pace = min(b.pace, jsonTime)
+	}
+	text, err := io.ReadAll(from)
 	if err != nil {
 		return err
+	}
+	if depth(text) > maxJSONDepth {
+		return fail(node.ErrInvalid, fmt.Sprintf("the body has more than %d objects and arrays in each other", maxJSONDepth))
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -85,6 +97,27 @@ func decode(c echo.Context, v any) error {
 		return &node.Error{Kind: node.ErrInvalid, Text: "the body is not the JSON object that is wanted: " + err.Error(), Err: err}
 	}
 	return nil
+}
+
+// depth returns how deep the objects and arrays of a JSON text lie in each other,
+// before anything is made of it. Of what is no JSON it returns a bound.
+func depth(text []byte) (deepest int) {
+	in, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++ // whatever it is, it ends no string
+		case quoted:
+		case c == '{', c == '[':
+			in++
+			deepest = max(deepest, in)
+		case c == '}', c == ']':
+			in--
+		}
+	}
+	return deepest
 }
 
 func quote(s string) string { return strconv.Quote(clip(s)) }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -28,6 +29,11 @@ type Options struct {
 	// AccessLog gets a line for each module file that a client is given. Nil keeps
 	// none. Who opened it closes it, after the last Serve.
 	AccessLog *AccessLog
+	// TrustedProxies are the networks of reverse proxies whose X-Forwarded-For and
+	// X-Forwarded-Proto are believed. Without any, those headers change nothing.
+	TrustedProxies []netip.Prefix
+	// HSTS has browsers that came over TLS come back by nothing else.
+	HSTS bool
 }
 
 // Server answers for a node.
@@ -39,6 +45,10 @@ type Server struct {
 	via     string        // the node's id in node.ViaHeader
 	metrics *metrics
 	access  *AccessLog
+	proxies proxies
+	hsts    bool
+	// failures are the failed logins of late.
+	failures *failures
 
 	// work is held by the one verification or rebuild that runs.
 	work sync.Mutex
@@ -54,6 +64,7 @@ func New(n *node.Node, o Options) *Server {
 	return &Server{
 		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
 		via: n.Via(), metrics: newMetrics(n, o.AccessLog), access: o.AccessLog, streams: make(chan struct{}, maxStreams),
+		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(),
 	}
 }
 
@@ -77,8 +88,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      s.pace, // writer moves it ahead
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like every target that is no path
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		ErrorLog:                     slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
 	var running sync.WaitGroup
@@ -121,11 +134,8 @@ type handler struct {
 	stop   context.Context
 }
 
-// Values of headers that never change. A header map may hold one slice for many
-// answers, as nobody changes it in place.
-var nosniff = []string{"nosniff"}
-
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	h.server.harden(rw.Header(), r)
 	if !h.gate.enter() {
 		rw.Header().Set("Connection", "close")
 		http.Error(rw, closingText, http.StatusServiceUnavailable)
@@ -134,8 +144,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer h.gate.leave()
 	w := writers.Get().(*writer)
 	now := time.Now()
-	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, extended: now}
-	rw.Header()["X-Content-Type-Options"] = nosniff
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, extended: now, client: h.server.clientAddr(r)}
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
 		paced := *r // net/http must find its own body in r, to see whether the client still waits for leave to send it
@@ -150,6 +159,13 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.ResponseWriter = nil
 		writers.Put(w)
 	}()
+	if err := checkForm(r); err != nil {
+		if belowGo(r) {
+			w.kind = kindMalformed
+		}
+		h.server.refuse(w, r, err)
+		return
+	}
 	h.echo.ServeHTTP(w, r)
 }
 
@@ -173,7 +189,7 @@ func (h *handler) panicked(w *writer, r *http.Request, cause any) {
 func (s *Server) observe(w *writer, r *http.Request, cut bool) {
 	if s.access.wants(w.kind, w.access.kept) && r.Method == http.MethodGet {
 		s.access.note(Access{
-			Time: w.start, Client: r.RemoteAddr, Repo: w.access.repo.String(), Via: w.access.member(),
+			Time: w.start, Client: clientName(w.client), Repo: w.access.repo.String(), Via: w.access.member(),
 			Module: w.access.version.Path, Version: w.access.version.Version,
 			Kind: w.kind.String(), Status: cmp.Or(w.status, http.StatusOK), Bytes: w.sent, Cut: cut,
 		})
@@ -259,12 +275,24 @@ func as(actor string, h func(c echo.Context, actor string) error) echo.HandlerFu
 	return func(c echo.Context) error { return h(c, actor) }
 }
 
-// failed answers with an error: in text below /go/ and /at-least/, else in JSON. An answer that
-// has begun is cut, so that it isn't taken for whole.
+// failed answers with the error of a handler.
 func (s *Server) failed(err error, c echo.Context) {
-	w, r := c.Response().Writer.(*writer), c.Request()
-	module := r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix) || strings.HasPrefix(r.URL.Path, atLeastPrefix)
+	s.refuse(c.Response().Writer.(*writer), c.Request(), err)
+}
+
+// belowGo reports whether a request gets errors as the go command wants them.
+func belowGo(r *http.Request) bool {
+	return r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix) || strings.HasPrefix(r.URL.Path, atLeastPrefix)
+}
+
+// refuse answers with an error: in text below /go/ and /at-least/, else in JSON. An
+// answer that has begun is cut, so that it isn't taken for whole.
+func (s *Server) refuse(w *writer, r *http.Request, err error) {
+	module := belowGo(r)
 	f := failureOf(r.Context(), err, module)
+	if h := w.Header(); f.status == http.StatusMethodNotAllowed && h["Allow"] == nil {
+		h["Allow"] = readsOnly
+	}
 	if f.internal {
 		s.logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
@@ -283,7 +311,7 @@ func (s *Server) failed(err error, c echo.Context) {
 
 // retry says when to try again, if that is known.
 func (f failure) retry(h http.Header) {
-	if f.status == http.StatusServiceUnavailable {
+	if f.status == http.StatusServiceUnavailable || f.status == http.StatusTooManyRequests {
 		h["Retry-After"] = retryAfter
 	}
 }

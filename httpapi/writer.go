@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type writer struct {
 	http.ResponseWriter
 	pace time.Duration
 
+	client   netip.Addr      // who asks, see Server.clientAddr
 	stop     context.Context // ends when the server is told to stop
 	start    time.Time
 	extended time.Time // when the write deadline was set last

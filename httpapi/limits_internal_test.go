@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func addr(t testing.TB, s string) netip.Addr {
+	t.Helper()
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestClientAddr holds that only a trusted proxy is believed, and only as far as
+// each address in its list is that of another one.
+func TestClientAddr(t *testing.T) {
+	trusted := []string{"10.0.0.0/8", "2001:db8:ff::/48"}
+	for _, tt := range []struct {
+		remote    string
+		forwarded []string // X-Forwarded-For
+		want      string   // with the proxies trusted; without, it is always the remote
+	}{
+		{"192.0.2.1:80", nil, "192.0.2.1"},
+		{"192.0.2.1:80", []string{"198.51.100.7"}, "192.0.2.1"},
+		{"10.0.0.1:80", nil, "10.0.0.1"},
+		{"10.0.0.1:80", []string{"198.51.100.7"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"1.2.3.4, 198.51.100.7"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"1.2.3.4", "198.51.100.7"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"1.2.3.4, 198.51.100.7,10.9.9.9 , 10.0.0.2"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"1.2.3.4, 198.51.100.7", "10.9.9.9"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"10.3.3.3, 10.2.2.2"}, "10.3.3.3"},
+		{"10.0.0.1:80", []string{"198.51.100.7, nonsense"}, "10.0.0.1"},
+		{"10.0.0.1:80", []string{"198.51.100.7, , 10.2.2.2"}, "10.2.2.2"},
+		{"10.0.0.1:80", []string{""}, "10.0.0.1"},
+		{"10.0.0.1:80", []string{"198.51.100.7:4711"}, "198.51.100.7"},
+		{"10.0.0.1:80", []string{"[2001:db8::7]:4711"}, "2001:db8::7"},
+		{"10.0.0.1:80", []string{"[2001:db8::7]"}, "2001:db8::7"},
+		{"10.0.0.1:80", []string{"::ffff:198.51.100.7"}, "198.51.100.7"},
+		{"[::ffff:10.0.0.1]:80", []string{"198.51.100.7"}, "198.51.100.7"},
+		{"[2001:db8:ff::1]:80", []string{"2001:db8::7"}, "2001:db8::7"},
+		{"[fe80::1%eth0]:80", nil, "fe80::1"},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-For": tt.forwarded, "X-Real-Ip": {"203.0.113.9"}, "Forwarded": {"for=203.0.113.9"}}}
+		s := &Server{}
+		if got, own := s.clientAddr(r), peerAddr(tt.remote); got != own {
+			t.Errorf("%s %q without trusted proxies: %v", tt.remote, tt.forwarded, got)
+		}
+		for _, p := range trusted {
+			s.proxies = append(s.proxies, netip.MustParsePrefix(p))
+		}
+		if got := s.clientAddr(r); got != addr(t, tt.want) {
+			t.Errorf("%s %q: %v, want %s", tt.remote, tt.forwarded, got, tt.want)
+		}
+	}
+	if got := (&Server{}).clientAddr(&http.Request{RemoteAddr: "@"}); got.IsValid() || clientName(got) != adminClient {
+		t.Errorf("the admin socket: %v", got)
+	}
+}
+
+func TestOverTLS(t *testing.T) {
+	s := &Server{proxies: proxies{netip.MustParsePrefix("10.0.0.0/8")}}
+	for _, tt := range []struct {
+		remote string
+		proto  []string
+		want   bool
+	}{
+		{"10.0.0.1:80", []string{"https"}, true},
+		{"10.0.0.1:80", []string{"http"}, false},
+		{"10.0.0.1:80", []string{"https", "http"}, false},
+		{"10.0.0.1:80", nil, false},
+		{"192.0.2.1:80", []string{"https"}, false},
+	} {
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{"X-Forwarded-Proto": tt.proto}}
+		if got := s.overTLS(r); got != tt.want {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
+}
+
+func TestForwarded(t *testing.T) {
+	for name, want := range map[string]bool{
+		"X-Forwarded-For": true, "Forwarded": true, "Via": true, "X-Real-Ip": true, "Cf-Connecting-Ip": true, "X-Forwarded-Proto": true,
+		"Accept": false, "User-Agent": false,
+	} {
+		if got := forwarded(&http.Request{Header: http.Header{name: {""}}}); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestRecentIsBounded puts more into a map than it may hold.
+func TestRecentIsBounded(t *testing.T) {
+	m := newRecent[int, int](10)
+	for i := range 1000 {
+		m.get(i, func() int { return i })
+		if got := m.get(0, func() int { return -1 }); got != 0 {
+			t.Fatalf("what is used all the time is forgotten after %d", i)
+		}
+		if n := len(m.young) + len(m.old); n > 21 {
+			t.Fatalf("%d entries after %d", n, i)
+		}
+	}
+	if _, ok := m.peek(999); !ok {
+		t.Error("the last one is forgotten")
+	}
+	if _, ok := m.peek(1); ok {
+		t.Error("the first one is not")
+	}
+}
+
+func wrong(i int) [32]byte { return sha256.Sum256(fmt.Append(nil, i)) }
+
+// TestGuessingIsThrottled lets one address guess, until it may no more.
+func TestGuessingIsThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, a, b := newFailures(), addr(t, "192.0.2.1"), addr(t, "192.0.2.2")
+		for i := range failureBurst {
+			if !f.mayTry(a) || f.failed(a, wrong(i)) {
+				t.Fatalf("guess %d is throttled", i)
+			}
+		}
+		if f.mayTry(a) || !f.failed(a, wrong(-1)) {
+			t.Error("the guess after the burst is not throttled")
+		}
+		if !f.mayTry(b) || f.failed(b, wrong(0)) {
+			t.Error("another address is throttled")
+		}
+		time.Sleep(failureEvery)
+		if !f.mayTry(a) || f.failed(a, wrong(-2)) {
+			t.Error("it is throttled for good")
+		}
+		if f.mayTry(a) || !f.failed(a, wrong(-3)) {
+			t.Error("more than one guess has come back")
+		}
+	})
+}
+
+// TestRepeatsAreOneTry sends each wrong credential as often as clients do, and
+// those of two clients of one address in turn.
+func TestRepeatsAreOneTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, a := newFailures(), addr(t, "192.0.2.1")
+		for i := range failureBurst / 2 {
+			for range 4 {
+				for _, one := range []int{2 * i, 2*i + 1} {
+					if f.failed(a, wrong(one)) {
+						t.Fatalf("guess %d is throttled", one)
+					}
+				}
+			}
+		}
+		for range 4 {
+			if !f.failed(a, wrong(-1)) {
+				t.Error("the guess after the burst is not throttled")
+			}
+		}
+		// Who repeats one without end costs us, too.
+		f, throttled := newFailures(), false
+		for range failureBurst * (repeatsFree + 1) {
+			if throttled = f.failed(a, wrong(0)); throttled {
+				t.Fatal("a repeat is throttled")
+			}
+		}
+		if f.mayTry(a) || !f.failed(a, wrong(0)) {
+			t.Error("repeats are free without end")
+		}
+	})
+}
+
+// TestManyAddressesAreOneClient guesses from each address of a /64.
+func TestManyAddressesAreOneClient(t *testing.T) {
+	f := newFailures()
+	throttled := 0
+	for i := range 1000 {
+		if f.failed(addr(t, fmt.Sprintf("2001:db8::%x", i+1)), wrong(i)) {
+			throttled++
+		}
+	}
+	if throttled < 900 {
+		t.Errorf("%d of 1000 guesses are throttled", throttled)
+	}
+	for i := range 10 * failureTable {
+		f.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), wrong(i))
+	}
+	if n := len(f.table.young) + len(f.table.old); n > 2*failureTable {
+		t.Errorf("it remembers %d addresses", n)
+	}
+}
+
+func TestDepth(t *testing.T) {
+	for text, want := range map[string]int{
+		`1`: 0, `{}`: 1, `[[],[[]]]`: 3, `{"a":"[[[["}`: 1, `{"a\"[[":[1]}`: 2, `["\\",[`: 2, `["\`: 1, strings.Repeat("[", 1000): 1000,
+	} {
+		if got := depth([]byte(text)); got != want {
+			t.Errorf("%.20s: %d, want %d", text, got, want)
+		}
+	}
+}
