@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	},
 	"httpapi": {"events", "node", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod"},
 	"cmd/registry-node": {
-		"events", "node", "node/index", "node/upstream", "httpapi",
+		"events", "node", "node/access", "node/index", "node/upstream", "httpapi",
 		"github.com/spf13", "golang.org/x/mod", "golang.org/x/term", "gopkg.in/yaml.v3",
 	},
 	"e2e":         {},

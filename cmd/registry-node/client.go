@@ -36,7 +36,7 @@ type target struct {
 func (t *target) addFlags(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
 	fs.StringVar(&t.server, "server", "", "`URL` of the node (default $"+serverEnv+" or "+defaultServer+")")
-	fs.StringVar(&t.token, "token", "", "what says who you are (default $"+tokenEnv+")")
+	fs.StringVar(&t.token, "token", "", "what says who you are (default $"+tokenEnv+", or what login stored)")
 	fs.StringVar(&t.data, "data", "", "data `directory` of a node that runs here, to speak to it as its administrator")
 	must(cmd.MarkPersistentFlagDirname("data"))
 }
@@ -64,6 +64,19 @@ func (t *target) client() (*client, error) {
 		}
 		return socketClient(t.data), nil
 	}
+	u, err := t.url()
+	if err != nil {
+		return nil, err
+	}
+	token, err := tokenFor(u, cmp.Or(t.token, os.Getenv(tokenEnv)))
+	if err != nil {
+		return nil, err
+	}
+	return clientTo(u, token), nil
+}
+
+// url returns the URL of the node, where no --data names it.
+func (t *target) url() (*url.URL, error) {
 	server := cmp.Or(t.server, os.Getenv(serverEnv), defaultServer)
 	u, err := url.Parse(strings.TrimRight(server, "/"))
 	switch {
@@ -74,8 +87,13 @@ func (t *target) client() (*client, error) {
 	case u.User != nil:
 		return nil, usagef("server %q holds a password; use --token or %s", u.Redacted(), tokenEnv)
 	}
+	return u, nil
+}
+
+// clientTo returns a client for the node at a URL.
+func clientTo(u *url.URL, token string) *client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	return newClient(u, u.String(), cmp.Or(t.token, os.Getenv(tokenEnv)), dialer.DialContext), nil
+	return newClient(u, u.String(), token, dialer.DialContext)
 }
 
 // socketClient returns a client for the node that runs on the data directory

@@ -23,6 +23,8 @@ type goEnv struct {
 	GOSUMDB   string
 	GONOSUMDB string // by default GOPRIVATE
 	GONOPROXY string // likewise
+	GOPRIVATE string
+	GOAUTH    string
 }
 
 // errNoGo says that there is no go command on this machine.
@@ -36,7 +38,7 @@ func readGoEnv(ctx context.Context) (e goEnv, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "env", "-json", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY")
+	cmd := exec.CommandContext(ctx, path, "env", "-json", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOAUTH")
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local") // a go.mod here must not make it download another one
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

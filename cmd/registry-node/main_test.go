@@ -35,7 +35,14 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(name, value)
 	}
-	os.Exit(m.Run())
+	none, err := os.MkdirTemp("", "config")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_CONFIG_HOME", none) // where the tokens of this machine's user are not
+	code := m.Run()
+	os.RemoveAll(none)
+	os.Exit(code)
 }
 
 // result is what a command did.

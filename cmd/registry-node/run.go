@@ -80,6 +80,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), publishCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
+		loginCommand(), logoutCommand(), goauthCommand(), envCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),
 	)
