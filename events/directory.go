@@ -33,8 +33,9 @@ type Directory struct {
 	// wide are the blocks with wildcards, sorted; blocks has them, too.
 	wide []wideBlock
 
-	groups map[string][]string // members, by the name of the group
-	rules  map[string]Rule     // by name
+	groups  map[string][]string // members, by the name of the group
+	rules   map[string]Rule     // by name
+	issuers map[string]TrustedIssuer
 }
 
 type wideBlock struct {
@@ -73,7 +74,7 @@ type Block struct {
 type Records map[Key]Contributions
 
 // directoryKinds are the kinds of record that a Directory is made of.
-var directoryKinds = []Kind{KindRegistry, KindSite, KindRepo, KindBlock, KindGroup, KindPermission}
+var directoryKinds = []Kind{KindRegistry, KindSite, KindRepo, KindBlock, KindGroup, KindPermission, KindIssuer}
 
 // DirectoryKinds returns the kinds of record that a Directory is made of.
 func DirectoryKinds() []Kind { return slices.Clone(directoryKinds) }
@@ -87,7 +88,7 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 	d := &Directory{
 		Registry: registry, Level: 1, homesNeed: map[Site]Mark{}, recoveries: map[int]recovery{},
 		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
-		blocks: map[module.Version]Block{}, groups: map[string][]string{}, rules: map[string]Rule{},
+		blocks: map[module.Version]Block{}, groups: map[string][]string{}, rules: map[string]Rule{}, issuers: map[string]TrustedIssuer{},
 	}
 	keys := slices.SortedFunc(maps.Keys(recs), func(a, b Key) int { return cmp.Compare(a.s, b.s) })
 	d.resolveHomes(recs, keys)
@@ -103,7 +104,7 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 			d.resolveRepo(recs[k])
 		case KindBlock:
 			d.resolveBlock(recs[k])
-		case KindGroup, KindPermission:
+		case KindGroup, KindPermission, KindIssuer:
 			d.resolveRights(recs[k])
 		}
 	}

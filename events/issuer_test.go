@@ -127,10 +127,16 @@ func TestResolveIssuer(t *testing.T) {
 	if id, ok := get(); !ok || !id.Deleted {
 		t.Errorf("%+v, %t, want it deleted", id, ok)
 	}
+	if is, ok := w.directory().Issuer("sso"); ok || len(w.directory().Issuers()) != 0 {
+		t.Errorf("the directory has %+v, which is deleted", is)
+	}
 	again := login("sso")
 	again.Audience = "other"
 	w.say("a", again)
 	if id, ok := get(); !ok || id.Deleted || id.Body.(events.IssuerChanged).Audience != "other" {
 		t.Errorf("%+v, %t, want the last", id, ok)
+	}
+	if is, ok := w.directory().Issuer("sso"); !ok || is.Audience != "other" || is.Changed != at(w.seconds) {
+		t.Errorf("the directory has %+v, %t", is, ok)
 	}
 }

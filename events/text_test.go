@@ -213,7 +213,7 @@ func TestKeyOfEachType(t *testing.T) {
 		if back, err := events.ParseKey(k.Bytes()); err != nil || back != k {
 			t.Errorf("key %q is read back as %q, %v", k, back, err)
 		}
-		if events.InDirectory(k.Kind()) != slices.Contains([]byte("Rsrbgp"), k.Bytes()[0]) {
+		if events.InDirectory(k.Kind()) != slices.Contains([]byte("Rsrbgpi"), k.Bytes()[0]) {
 			t.Errorf("InDirectory(%c) = %t", k.Kind(), events.InDirectory(k.Kind()))
 		}
 	}

@@ -163,7 +163,7 @@ func TestCredentialIsHidden(t *testing.T) {
 	tok := access.NewToken(false)
 	who := access.UserCaller(access.Login{User: "alice", Token: tok.ID(), Credential: access.TokenCredential(tok), Expires: time.Now()})
 	insisting := access.UserCaller(access.Login{User: "alice", Credential: access.PasswordCredential("alice", "hunter2hunter2")})
-	for _, v := range []any{tok, access.TokenCredential(tok), access.PasswordCredential("alice", "hunter2hunter2"), who, insisting} {
+	for _, v := range []any{tok, access.TokenCredential(tok), access.PasswordCredential("alice", "hunter2hunter2"), access.IDTokenCredential("sso", "hunter2.x.y"), who, insisting} {
 		shown := fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v, v)
 		if b, err := json.Marshal(v); err == nil {
 			shown += string(b)
@@ -172,7 +172,7 @@ func TestCredentialIsHidden(t *testing.T) {
 			t.Errorf("%T shows itself: %s", v, shown)
 		}
 	}
-	for _, c := range []access.Credential{{}, access.TokenCredential(tok), access.PasswordCredential("alice", "a:b c")} {
+	for _, c := range []access.Credential{{}, access.TokenCredential(tok), access.PasswordCredential("alice", "a:b c"), access.IDTokenCredential("sso", "a.b.c")} {
 		if back, err := access.ParseCredential(c.Reveal()); err != nil || back != c {
 			t.Errorf("a credential does not come back from between sites: %v", err)
 		}

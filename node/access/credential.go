@@ -4,13 +4,17 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+
+	"registry-node/events"
 )
 
 // Credential is what a request brought to say who asks: a token, a user's name
-// and password, or nothing. It shows itself to nobody.
+// and password, or nothing; or the ID token that a token stands for, which another
+// site forwards. It shows itself to nobody.
 type Credential struct {
-	token          Token
-	user, password string
+	token           Token
+	user, password  string
+	issuer, idToken string
 }
 
 // TokenCredential is a token.
@@ -19,6 +23,12 @@ func TokenCredential(t Token) Credential { return Credential{token: t} }
 // PasswordCredential is the name of a user and the password.
 func PasswordCredential(user, password string) Credential {
 	return Credential{user: user, password: password}
+}
+
+// IDTokenCredential is an ID token of the issuer of a name, which was exchanged for
+// a token that one site alone knows: so it is what that site forwards.
+func IDTokenCredential(issuer, idToken string) Credential {
+	return Credential{issuer: issuer, idToken: idToken}
 }
 
 // IsZero reports whether there is none.
@@ -33,6 +43,12 @@ func (c Credential) Password() (user, password string, ok bool) {
 	return c.user, c.password, c.user != ""
 }
 
+// IDToken returns an ID token and the name of its issuer; ok is false if it is
+// something else.
+func (c Credential) IDToken() (issuer, idToken string, ok bool) {
+	return c.issuer, c.idToken, c.idToken != ""
+}
+
 // Reveal returns the credential as one site forwards it to another, within their
 // mutual TLS, and nowhere else; ParseCredential is its inverse.
 func (c Credential) Reveal() string {
@@ -41,6 +57,8 @@ func (c Credential) Reveal() string {
 		return "token:" + c.token.Secret()
 	case c.user != "":
 		return "basic:" + c.user + ":" + c.password
+	case c.idToken != "":
+		return "oidc:" + c.issuer + ":" + c.idToken
 	}
 	return ""
 }
@@ -58,6 +76,10 @@ func ParseCredential(s string) (Credential, error) {
 	case "basic":
 		if user, password, ok := strings.Cut(rest, ":"); ok && user != "" {
 			return PasswordCredential(user, password), nil
+		}
+	case "oidc":
+		if issuer, idToken, ok := strings.Cut(rest, ":"); ok && events.CheckUserName(issuer) == nil && idToken != "" {
+			return IDTokenCredential(issuer, idToken), nil
 		}
 	}
 	return Credential{}, errors.New("a credential of a kind that is not known here; is this site of an older version?")

@@ -1,0 +1,60 @@
+package access
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+const (
+	// issuerPatience is how long an issuer may take for all that is asked of it at a
+	// time.
+	issuerPatience = 10 * time.Second
+	// maxAnswer bounds an issuer's answer, in bytes.
+	maxAnswer    = 1 << 20
+	maxRedirects = 3
+)
+
+// issuerClient returns a client that trusts issuers with nothing: neither with its
+// time nor its memory, nor to lead it anywhere but to another https server.
+func issuerClient(rt http.RoundTripper) *http.Client {
+	if rt == nil {
+		rt = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:   issuerPatience,
+			ResponseHeaderTimeout: issuerPatience,
+			IdleConnTimeout:       issuerPatience,
+			ForceAttemptHTTP2:     true,
+		}
+	}
+	return &http.Client{Transport: bounded{rt}, Timeout: issuerPatience, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		if len(via) > maxRedirects {
+			return fmt.Errorf("more than %d redirects", maxRedirects)
+		}
+		return nil
+	}}
+}
+
+// bounded bounds what is asked and answered.
+type bounded struct{ http.RoundTripper }
+
+// RoundTrip asks over https alone, but for servers on this machine.
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !trustworthy(req.URL) {
+		return nil, fmt.Errorf("%s: keys come over https alone", req.URL.Redacted())
+	}
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	}
+	return resp, err
+}
+
+func trustworthy(u *url.URL) bool {
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback())
+}
