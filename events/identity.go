@@ -132,31 +132,31 @@ func (TokenIssued) Type() Type { return "token.issued" }
 func (TokenRevoked) Type() Type { return "token.revoked" }
 
 // Key returns the record of the user.
-func (b UserCreated) Key(EventID) Key { return newKey(KindUser, b.Name) }
+func (b UserCreated) Key(EventID) Key { return KeyUser(b.Name) }
 
 // Key returns the record of the user.
-func (b UserChanged) Key(EventID) Key { return newKey(KindUser, b.Name) }
+func (b UserChanged) Key(EventID) Key { return KeyUser(b.Name) }
 
 // Key returns the record of the user.
-func (b UserDeleted) Key(EventID) Key { return newKey(KindUser, b.Name) }
+func (b UserDeleted) Key(EventID) Key { return KeyUser(b.Name) }
 
 // Key returns the record of the group.
-func (b GroupChanged) Key(EventID) Key { return newKey(KindGroup, b.Name) }
+func (b GroupChanged) Key(EventID) Key { return KeyGroup(b.Name) }
 
 // Key returns the record of the group.
-func (b GroupDeleted) Key(EventID) Key { return newKey(KindGroup, b.Name) }
+func (b GroupDeleted) Key(EventID) Key { return KeyGroup(b.Name) }
 
 // Key returns the record of the rule.
-func (b PermissionChanged) Key(EventID) Key { return newKey(KindPermission, b.Name) }
+func (b PermissionChanged) Key(EventID) Key { return KeyPermission(b.Name) }
 
 // Key returns the record of the rule.
-func (b PermissionDeleted) Key(EventID) Key { return newKey(KindPermission, b.Name) }
+func (b PermissionDeleted) Key(EventID) Key { return KeyPermission(b.Name) }
 
 // Key returns the record of the token.
-func (b TokenIssued) Key(EventID) Key { return newKey(KindToken, b.ID) }
+func (b TokenIssued) Key(EventID) Key { return KeyToken(b.ID) }
 
 // Key returns the record of the token.
-func (b TokenRevoked) Key(EventID) Key { return newKey(KindToken, b.ID) }
+func (b TokenRevoked) Key(EventID) Key { return KeyToken(b.ID) }
 
 func (b UserCreated) check() error  { return checkIdentity(b.Name, b.Actor, b.User.check()) }
 func (b UserChanged) check() error  { return checkIdentity(b.Name, b.Actor, b.User.check()) }

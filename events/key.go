@@ -59,6 +59,18 @@ func KeyModule(id RepoID, path string) Key { return newKey(KindModule, id.String
 // whichever repository. With an empty version it is about the whole module.
 func KeyBlock(mv module.Version) Key { return newKey(KindBlock, mv.Path, mv.Version) }
 
+// KeyUser is the key of the record about a user.
+func KeyUser(name string) Key { return newKey(KindUser, name) }
+
+// KeyGroup is the key of the record about a group.
+func KeyGroup(name string) Key { return newKey(KindGroup, name) }
+
+// KeyPermission is the key of the record about a rule.
+func KeyPermission(name string) Key { return newKey(KindPermission, name) }
+
+// KeyToken is the key of the record about a token.
+func KeyToken(id string) Key { return newKey(KindToken, id) }
+
 // VersionsPrefix is what the keys of all versions of a module in a repository
 // start with; with an empty path, those of all modules in the repository.
 func VersionsPrefix(id RepoID, path string) string {

@@ -47,53 +47,55 @@ func TestWhoMayDoWhat(t *testing.T) {
 		public         int // status on a public listener
 		local          int // status elsewhere
 	}{
-		{"PUT", "/api/v1/repos/local/modules/corp.test/a/@v/v1.0.0", zip, 403, 201},
-		{"POST", "/api/v1/repos", []byte(`{"name":"x","kind":"local"}`), 403, 201},
-		{"PATCH", "/api/v1/repos/x", []byte(`{"description":"x"}`), 403, 200},
-		{"DELETE", "/api/v1/repos/x", nil, 403, 204},
-		{"POST", "/api/v1/repos/x/restore", nil, 403, 200},
-		{"POST", "/api/v1/verify", nil, 403, 200},
-		{"POST", "/api/v1/rebuild", nil, 403, 200},
-		{"GET", "/api/v1/repos", nil, 403, 200},
-		{"GET", "/api/v1/repos/local", nil, 403, 200},
-		{"GET", "/api/v1/log", nil, 403, 200},
-		{"GET", "/metrics", nil, 403, 200},
-		{"GET", "/api/v1/sites", nil, 403, 200},
-		{"POST", "/api/v1/sites", []byte(`{"name":"OSLO"}`), 403, 400},
-		{"DELETE", "/api/v1/sites/OSLO", nil, 403, 400},
-		{"POST", "/api/v1/leave", nil, 403, unasked},
-		{"POST", "/api/v1/homes", []byte(`{"repository":"local"}`), 403, 400},
-		{"POST", "/api/v1/epoch", nil, 403, unasked},
-		{"GET", "/api/v1/diff/OSLO", nil, 403, 400},
-		{"GET", "/api/v1/blocks", nil, 403, 200},
-		{"POST", "/api/v1/blocks", []byte(`{"module":"evil.test/a","reason":"x"}`), 403, 201},
-		{"DELETE", "/api/v1/blocks?module=evil.test/a", nil, 403, 204},
-		{"GET", "/api/v1/fetched?module=evil.test/a", nil, 403, 404}, // there is no access log
-		{"POST", "/api/v1/repos/public/refresh", nil, 403, 200},
-		{"DELETE", "/api/v1/repos/public/cached?module=evil.test/a", nil, 403, 404},
-		{"GET", "/api/v1/repos/public/pending", nil, 403, 400},
-		{"POST", "/api/v1/repos/public/times", []byte(`{"times":[]}`), 403, 400},
-		{"POST", "/api/v1/repos/public/settle", []byte(`{}`), 403, 400},
-		{"GET", "/api/v1/upstreams", nil, 403, 200},
-		{"GET", "/api/v1/drift", nil, 403, 200},
-		{"POST", "/api/v1/purges", []byte(`{"module":"evil.test/a","version":"v1.0.0","reason":"x"}`), 403, 404},
-		{"GET", "/api/v1/offline", nil, 403, 200},
-		{"PUT", "/api/v1/offline", []byte(`{"offline":false}`), 403, 200},
-		{"GET", "/api/v1/status", nil, 200, 200},
-		{"GET", "/api/v1/replication", nil, 200, 200},
+		{"PUT", "/api/v1/repos/local/modules/corp.test/a/@v/v1.0.0", zip, 401, 201},
+		{"POST", "/api/v1/repos", []byte(`{"name":"x","kind":"local"}`), 401, 201},
+		{"PATCH", "/api/v1/repos/x", []byte(`{"description":"x"}`), 401, 200},
+		{"DELETE", "/api/v1/repos/x", nil, 401, 204},
+		{"POST", "/api/v1/repos/x/restore", nil, 401, 200},
+		{"POST", "/api/v1/verify", nil, 401, 200},
+		{"POST", "/api/v1/rebuild", nil, 401, 200},
+		{"GET", "/api/v1/repos", nil, 401, 200},
+		{"GET", "/api/v1/repos/local", nil, 401, 200},
+		{"GET", "/api/v1/log", nil, 401, 200},
+		{"GET", "/metrics", nil, 401, 200},
+		{"GET", "/api/v1/sites", nil, 401, 200},
+		{"POST", "/api/v1/sites", []byte(`{"name":"oslo"}`), 401, 503},
+		{"DELETE", "/api/v1/sites/oslo", nil, 401, 404},
+		{"POST", "/api/v1/leave", nil, 401, unasked},
+		{"POST", "/api/v1/homes", []byte(`{"repository":"local","to":"oslo"}`), 401, 400},
+		{"POST", "/api/v1/epoch", nil, 401, unasked},
+		{"GET", "/api/v1/diff/oslo", nil, 401, 404},
+		{"GET", "/api/v1/blocks", nil, 401, 200},
+		{"POST", "/api/v1/blocks", []byte(`{"module":"evil.test/a","reason":"x"}`), 401, 201},
+		{"DELETE", "/api/v1/blocks?module=evil.test/a", nil, 401, 204},
+		{"GET", "/api/v1/fetched?module=evil.test/a", nil, 401, 404}, // there is no access log
+		{"POST", "/api/v1/repos/public/refresh", nil, 401, 200},
+		{"DELETE", "/api/v1/repos/public/cached?module=evil.test/a", nil, 401, 404},
+		{"GET", "/api/v1/repos/public/pending", nil, 401, 400},
+		{"POST", "/api/v1/repos/public/times", []byte(`{"times":[{"Path":"m.test/a","Version":"v1.0.0","Timestamp":"2020-01-01T00:00:00Z"}]}`), 401, 200},
+		{"POST", "/api/v1/repos/public/settle", []byte(`{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","reason":"x"}`), 401, 404},
+		{"GET", "/api/v1/upstreams", nil, 401, 200},
+		{"GET", "/api/v1/drift", nil, 401, 200},
+		{"POST", "/api/v1/purges", []byte(`{"module":"evil.test/a","version":"v1.0.0","reason":"x"}`), 401, 404},
+		{"GET", "/api/v1/offline", nil, 401, 200},
+		{"PUT", "/api/v1/offline", []byte(`{"offline":false}`), 401, 200},
+		{"GET", "/api/v1/status", nil, 401, 200},
+		{"GET", "/api/v1/replication", nil, 401, 200},
 		{"GET", "/livez", nil, 200, 200},
 		{"GET", "/readyz", nil, 200, 200},
-		{"HEAD", "/api/v1/replication/stream", nil, 200, 200},
-		{"GET", "/go/local/corp.test/a/@v/list", nil, 200, 200},
-		{"GET", "/at-least/here/1/1/go/local/corp.test/a/@v/list", nil, 200, 200},
+		{"HEAD", "/api/v1/replication/stream", nil, 401, 200},
+		{"GET", "/go/local/corp.test/a/@v/list", nil, 401, 200},
+		{"GET", "/at-least/here/1/1/go/local/corp.test/a/@v/list", nil, 401, 200},
 	}
 	seq := g.seq()
 	for _, tt := range tests {
-		if tt.public != http.StatusForbidden {
+		if tt.public != http.StatusUnauthorized {
 			continue
 		}
 		a := do(t, http.DefaultClient, tt.method, public.URL, tt.target, bytes.NewReader(tt.body))
-		checkProblem(t, a, tt.public, "--data DIR")
+		if a.status != tt.public || !strings.HasPrefix(a.header.Get("Www-Authenticate"), "Basic ") {
+			t.Errorf("public: %s %s: %d %s", tt.method, tt.target, a.status, a.body)
+		}
 	}
 	if g.seq() != seq {
 		t.Errorf("a public request wrote: entry %d, before %d", g.seq(), seq)
@@ -107,7 +109,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		}
 	}
 	for _, tt := range tests {
-		if tt.public == http.StatusForbidden {
+		if tt.public == http.StatusUnauthorized {
 			continue
 		}
 		a := do(t, http.DefaultClient, tt.method, public.URL, tt.target, nil)
@@ -118,7 +120,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 			t.Errorf("loopback: %s %s: %d %s", tt.method, tt.target, b.status, b.body)
 		}
 	}
-	if log := g.get("/api/v1/log").body; !strings.Contains(log, `"actor":"admin"`) {
+	if log := g.get("/api/v1/log").body; !strings.Contains(log, `"actor":"operator@here"`) {
 		t.Errorf("no actor in %s", log)
 	}
 }
@@ -148,12 +150,12 @@ func TestHostMustBeThisMachine(t *testing.T) {
 	seq := g.seq()
 	for _, host := range []string{"evil.test", "evil.test:8080", "127.0.0.1.evil.test", "localhost.evil.test", "10.0.0.1", "0.0.0.0", "[fe80::1]"} {
 		for _, req := range [][2]string{{"GET", "/api/v1/status"}, {"GET", "/api/v1/repos"}, {"POST", "/api/v1/verify"}, {"DELETE", "/api/v1/repos/dead"}, {"GET", "/metrics"}} {
-			checkProblem(t, g.host(req[0], req[1], host), http.StatusForbidden, "not one of this machine")
+			checkProblem(t, g.host(req[0], req[1], host), http.StatusUnauthorized, "credentials")
 		}
 		if a := g.host("GET", "/livez", host); a.status != http.StatusOK {
 			t.Errorf("GET /livez with Host %s: %d", host, a.status)
 		}
-		if a := g.host("GET", "/go/local/corp.test/a/@v/list", host); a.status != http.StatusNotFound {
+		if a := g.host("GET", "/go/local/corp.test/a/@v/list", host); a.status != http.StatusUnauthorized {
 			t.Errorf("GET below /go/ with Host %s: %d", host, a.status)
 		}
 	}

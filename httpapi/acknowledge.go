@@ -48,7 +48,7 @@ func (s *Server) parseAcknowledgement(sites, timeout string) (a acknowledgement,
 		if err != nil || n == 0 {
 			return a, fail(node.ErrInvalid, "the parameter sites is "+quote(sites)+", neither all nor a number from 1 on")
 		}
-		if have := s.members(); int(n) > have {
+		if have := s.node.Members(); int(n) > have {
 			return a, fail(node.ErrInvalid, fmt.Sprintf("the parameter sites is %d, and the registry has %d", n, have))
 		}
 		a.sites = int(n)
@@ -60,16 +60,6 @@ func (s *Server) parseAcknowledgement(sites, timeout string) (a acknowledgement,
 		}
 	}
 	return a, nil
-}
-
-// members returns how many sites the registry has.
-func (s *Server) members() (n int) {
-	for _, site := range s.node.Sites() {
-		if site.State == "member" {
-			n++
-		}
-	}
-	return n
 }
 
 // acknowledge waits as a says for the sites to hold what was published, and

@@ -130,7 +130,7 @@ func TestLogIsCloudEvents(t *testing.T) {
 		t.Errorf("%d events up to entry %d, the last is %+v", count, g.seq(), last)
 	}
 	data, ok := last.Data.(map[string]any)
-	if !ok || data["actor"] != "local" {
+	if !ok || data["actor"] != "loopback" {
 		t.Errorf("data %v", last.Data)
 	}
 	if tail := g.get("/api/v1/log?site=here&from=6"); !strings.HasSuffix(a.body, tail.body) || strings.Count(tail.body, "\n") != count-5 {

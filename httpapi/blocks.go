@@ -11,13 +11,17 @@ import (
 
 // listBlocks answers with what may not be served.
 func (s *Server) listBlocks(c echo.Context) error {
+	blocks, err := s.node.Blocks(caller(c))
+	if err != nil {
+		return err
+	}
 	return reply(c, http.StatusOK, struct {
 		Blocks []events.Block `json:"blocks"`
-	}{some(s.node.Blocks())})
+	}{blocks})
 }
 
 // addBlock forbids a module version, all of a module, or what a pattern matches.
-func (s *Server) addBlock(c echo.Context, actor string) error {
+func (s *Server) addBlock(c echo.Context) error {
 	var in struct {
 		Module  string `json:"module"`
 		Version string `json:"version"` // empty: all of the module
@@ -33,7 +37,7 @@ func (s *Server) addBlock(c echo.Context, actor string) error {
 	if in.Reason == "" {
 		return fail(node.ErrInvalid, "the body lacks the reason, which is what those who are refused are told")
 	}
-	b, err := s.node.Block(c.Request().Context(), p, in.Reason, actor)
+	b, err := s.node.Block(c.Request().Context(), caller(c), p, in.Reason)
 	if err != nil {
 		return err
 	}
@@ -41,7 +45,7 @@ func (s *Server) addBlock(c echo.Context, actor string) error {
 }
 
 // removeBlock takes blocks back.
-func (s *Server) removeBlock(c echo.Context, actor string) error {
+func (s *Server) removeBlock(c echo.Context) error {
 	params, err := query(c, "module", "version")
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func (s *Server) removeBlock(c echo.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.node.Unblock(c.Request().Context(), p, actor); err != nil {
+	if err := s.node.Unblock(c.Request().Context(), caller(c), p); err != nil {
 		return err
 	}
 	return noContent(c)

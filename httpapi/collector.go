@@ -8,14 +8,20 @@ import (
 
 	"registry-node/events"
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // nodeCollector reads the figures of a node's status when it is scraped.
 type nodeCollector struct {
 	node *node.Node
+	// who reads them: this process itself. Those who may see the figures are few of
+	// what it says.
+	who *access.Caller
 }
 
-func newNodeCollector(n *node.Node) prometheus.Collector { return nodeCollector{n} }
+func newNodeCollector(n *node.Node) prometheus.Collector {
+	return nodeCollector{n, access.Operator(n.Site())}
+}
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("registry_node_"+name, help, labels, nil)
@@ -87,7 +93,7 @@ func (to gauges) at(d *prometheus.Desc, t time.Time, labels ...string) {
 }
 
 func (c nodeCollector) Collect(metrics chan<- prometheus.Metric) {
-	st, err := c.node.Status()
+	st, err := c.node.Status(c.who)
 	if err != nil {
 		metrics <- prometheus.NewInvalidMetric(descInfo, err)
 		return
@@ -104,8 +110,12 @@ func (c nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 	for k, n := range repos {
 		to.send(descRepos, float64(n), k.String())
 	}
-	to.send(descOffline, truth(c.node.Offline()))
-	to.upstreams(c.node.Remotes())
+	if off, err := c.node.Offline(c.who); err == nil {
+		to.send(descOffline, truth(off))
+	}
+	if remotes, err := c.node.Remotes(c.who); err == nil {
+		to.upstreams(remotes)
+	}
 	to.oneOf(descAgreement, st.Replication.Agreement)
 	to.at(descEqualAt, st.Replication.LastEqualAt)
 	for _, s := range st.Replication.Sites {

@@ -43,6 +43,7 @@ var kinds = []struct {
 	{node.ErrInvalid, "invalid", http.StatusBadRequest, http.StatusNotFound},
 	{node.ErrUnprocessable, "unprocessable", http.StatusUnprocessableEntity, http.StatusBadGateway},
 	{node.ErrTooLarge, "too_large", http.StatusRequestEntityTooLarge, http.StatusBadGateway},
+	{node.ErrUnauthorized, "unauthorized", http.StatusUnauthorized, http.StatusUnauthorized},
 	{node.ErrForbidden, "forbidden", http.StatusForbidden, http.StatusForbidden},
 	{node.ErrUpstream, "upstream", http.StatusBadGateway, http.StatusBadGateway},
 	{node.ErrUpstreamTimeout, "upstream_timeout", http.StatusGatewayTimeout, http.StatusGatewayTimeout},

@@ -20,7 +20,7 @@ import (
 // that it knows them all.
 var nodeKinds = map[string]error{
 	"ErrNotFound": node.ErrNotFound, "ErrExists": node.ErrExists, "ErrInvalid": node.ErrInvalid,
-	"ErrUnprocessable": node.ErrUnprocessable, "ErrTooLarge": node.ErrTooLarge, "ErrForbidden": node.ErrForbidden,
+	"ErrUnprocessable": node.ErrUnprocessable, "ErrTooLarge": node.ErrTooLarge, "ErrForbidden": node.ErrForbidden, "ErrUnauthorized": node.ErrUnauthorized,
 	"ErrUpstream": node.ErrUpstream, "ErrUpstreamTimeout": node.ErrUpstreamTimeout,
 	"ErrUnavailable": node.ErrUnavailable, "ErrNoSpace": node.ErrNoSpace,
 }

@@ -22,6 +22,9 @@ const (
 // fetched answers from the access log of this node who was given files of a
 // module version, newest first.
 func (s *Server) fetched(c echo.Context) error {
+	if err := s.node.MaySeeReaders(caller(c)); err != nil {
+		return err
+	}
 	q, err := fetchedParams(c, time.Now())
 	if err != nil {
 		return err

@@ -23,6 +23,18 @@ var (
 	cacheNever   = []string{"no-store"}
 )
 
+var varyAuthorization = []string{"Authorization"}
+
+// privately has the values for answers to those who have authenticated, by those
+// for everybody.
+var privately = func() map[string][]string {
+	m := map[string][]string{}
+	for _, c := range [][]string{cacheForever, cacheDay, cacheHour, cacheBriefly} {
+		m[c[0]] = []string{"private" + strings.TrimPrefix(c[0], "public")}
+	}
+	return m
+}()
+
 var staleWarning = []string{`110 - "Response is Stale"`}
 
 const modulesPrefix = "/go/"
@@ -71,7 +83,7 @@ func (s *Server) repository(w *writer, name string) (*node.Repository, error) {
 		return nil, &node.Error{Kind: node.ErrNotFound, Text: err.Error(), Err: err}
 	}
 	w.access.repo = n
-	repo, err := s.node.Repository(n)
+	repo, err := s.node.Repository(w.who, n)
 	if err == nil {
 		w.repo, w.access.kept = repoKindOf(repo.Kind()), repo.AccessLog()
 	}

@@ -27,6 +27,7 @@ import (
 	"registry-node/events"
 	"registry-node/httpapi"
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // TestMain makes the tests hermetic: no proxies, no settings of the go command,
@@ -209,7 +210,9 @@ func newRegistry(t testing.TB, configure ...func(*httpapi.Server)) *registry {
 		}},
 	}
 	logger := slog.New(slog.NewTextHandler(g.logs, nil))
-	if _, err := node.Init(t.Context(), g.dir, site, repos, node.Options{Logger: logger}); err != nil {
+	if _, err := node.Init(t.Context(), g.dir, site, node.Fresh{Repos: repos, Rules: map[string]events.Grant{"tests": {
+		Principals: []string{events.Loopback}, Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"},
+	}}}, node.Options{Logger: logger}); err != nil {
 		t.Fatal(err)
 	}
 	if g.node, err = node.Open(t.Context(), g.dir, node.Options{Logger: logger, Version: "test"}); err != nil {
@@ -379,10 +382,13 @@ func decode[T any](t testing.TB, text string) (v T) {
 	return v
 }
 
+// op is the operator of the site.
+var op = access.Operator(events.Site{})
+
 // seq returns how far the site's log is.
 func (g *registry) seq() uint64 {
 	g.t.Helper()
-	r, err := g.node.Replication()
+	r, err := g.node.Replication(op)
 	if err != nil {
 		g.t.Fatal(err)
 	}

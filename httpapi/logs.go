@@ -20,7 +20,7 @@ func (s *Server) log(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	entries, err := s.node.Log(site, from)
+	entries, err := s.node.Log(caller(c), site, from)
 	if err != nil {
 		return err
 	}

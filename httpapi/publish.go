@@ -24,14 +24,14 @@ const (
 // publish puts the version that the path names, with the zip that is the body,
 // into a repository: 201, or 200 if it was there with the same content, or 202
 // if it is decided and not yet wherever it was asked to be.
-func (s *Server) publish(c echo.Context, actor string) error {
+func (s *Server) publish(c echo.Context) error {
 	w, r := c.Response().Writer.(*writer), c.Request()
 	w.kind = kindPublish
 	p, err := parsePublication(r.URL.EscapedPath())
 	if err != nil {
 		return err
 	}
-	if info, err := s.node.Repo(p.Repo); err == nil {
+	if info, err := s.node.Repo(w.who, p.Repo); err == nil {
 		w.repo = repoKindOf(info.Kind)
 	}
 	params, err := query(c, "time", "h1", "sites", "timeout")
@@ -51,8 +51,7 @@ func (s *Server) publish(c echo.Context, actor string) error {
 	if p.Zip, err = limited(w, r, maxZip, zipWhat); err != nil {
 		return err
 	}
-	p.Actor = actor
-	got, err := s.node.Publish(r.Context(), p)
+	got, err := s.node.Publish(r.Context(), w.who, p)
 	if err != nil {
 		return err
 	}
@@ -61,6 +60,22 @@ func (s *Server) publish(c echo.Context, actor string) error {
 	answer, status := s.acknowledge(ctx, got, ack)
 	w.Header()[positionHeader] = []string{got.At.String()}
 	return reply(c, status, answer)
+}
+
+// hide deletes the version that the path names.
+func (s *Server) hide(c echo.Context) error {
+	p, err := parsePublication(c.Request().URL.EscapedPath())
+	if err != nil {
+		return err
+	}
+	params, err := query(c, "reason")
+	if err != nil {
+		return err
+	}
+	if err := s.node.Hide(c.Request().Context(), caller(c), p.Repo, p.Version, params["reason"]); err != nil {
+		return err
+	}
+	return noContent(c)
 }
 
 // parsePublication parses the path of a publication. The module and the version

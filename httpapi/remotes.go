@@ -13,14 +13,18 @@ import (
 // listUpstreams answers how this node gets on with the upstreams of remote
 // repositories.
 func (s *Server) listUpstreams(c echo.Context) error {
+	remotes, err := s.node.Remotes(caller(c))
+	if err != nil {
+		return err
+	}
 	return reply(c, http.StatusOK, struct {
 		Remotes []node.RemoteStatus `json:"remotes"`
-	}{s.node.Remotes()})
+	}{remotes})
 }
 
 // listDrift answers which versions an upstream has changed, as this node noticed.
 func (s *Server) listDrift(c echo.Context) error {
-	drifts, err := s.node.Drifts()
+	drifts, err := s.node.Drifts(caller(c))
 	if err != nil {
 		return err
 	}
@@ -40,7 +44,7 @@ func (s *Server) refresh(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	got, err := s.node.Refresh(c.Request().Context(), name, params["module"])
+	got, err := s.node.Refresh(c.Request().Context(), caller(c), name, params["module"])
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func (s *Server) evict(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	gone, err := s.node.Evict(c.Request().Context(), name, p)
+	gone, err := s.node.Evict(c.Request().Context(), caller(c), name, p)
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func (s *Server) pending(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	list, more, err := s.node.Pending(c.Request().Context(), name)
+	list, more, err := s.node.Pending(c.Request().Context(), caller(c), name)
 	if err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (s *Server) pending(c echo.Context) error {
 }
 
 // seedTimes records since when versions are known.
-func (s *Server) seedTimes(c echo.Context, actor string) error {
+func (s *Server) seedTimes(c echo.Context) error {
 	name, err := repoParam(c)
 	if err != nil {
 		return err
@@ -99,7 +103,7 @@ func (s *Server) seedTimes(c echo.Context, actor string) error {
 	if len(in.Times) == 0 {
 		return fail(node.ErrInvalid, "the body names no times")
 	}
-	got, err := s.node.SeedTimes(c.Request().Context(), name, in.Times, actor)
+	got, err := s.node.SeedTimes(c.Request().Context(), caller(c), name, in.Times)
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func (s *Server) seedTimes(c echo.Context, actor string) error {
 }
 
 // settle says which content of a version holds that sites filled differently.
-func (s *Server) settle(c echo.Context, actor string) error {
+func (s *Server) settle(c echo.Context) error {
 	name, err := repoParam(c)
 	if err != nil {
 		return err
@@ -131,14 +135,14 @@ func (s *Server) settle(c echo.Context, actor string) error {
 	case in.Reason == "":
 		return fail(node.ErrInvalid, "the body lacks the reason, which the log keeps")
 	}
-	if err := s.node.Settle(c.Request().Context(), name, mv, in.ModH1, in.ZipH1, in.Reason, actor); err != nil {
+	if err := s.node.Settle(c.Request().Context(), caller(c), name, mv, in.ModH1, in.ZipH1, in.Reason); err != nil {
 		return err
 	}
 	return noContent(c)
 }
 
 // purge removes the bytes of a version, here and at all other sites, for ever.
-func (s *Server) purge(c echo.Context, actor string) error {
+func (s *Server) purge(c echo.Context) error {
 	var in struct {
 		Module  string `json:"module"`
 		Version string `json:"version"`
@@ -154,7 +158,7 @@ func (s *Server) purge(c echo.Context, actor string) error {
 	if in.Reason == "" {
 		return fail(node.ErrInvalid, "the body lacks the reason, which is what those who are refused are told")
 	}
-	purged, err := s.node.Purge(c.Request().Context(), mv, in.Reason, actor)
+	purged, err := s.node.Purge(c.Request().Context(), caller(c), mv, in.Reason)
 	if err != nil {
 		return err
 	}
@@ -180,7 +184,10 @@ type nodeOffline struct {
 
 // showOffline answers whether this node is switched offline.
 func (s *Server) showOffline(c echo.Context) error {
-	off := s.node.Offline()
+	off, err := s.node.Offline(caller(c))
+	if err != nil {
+		return err
+	}
 	return reply(c, http.StatusOK, nodeOffline{&off})
 }
 
@@ -193,7 +200,7 @@ func (s *Server) setOffline(c echo.Context) error {
 	if in.Offline == nil {
 		return fail(node.ErrInvalid, "the body does not say whether the node is to be offline")
 	}
-	if err := s.node.SetOffline(*in.Offline); err != nil {
+	if err := s.node.SetOffline(caller(c), *in.Offline); err != nil {
 		return err
 	}
 	return s.showOffline(c)

@@ -12,18 +12,22 @@ import (
 
 // listRepos answers with the repositories that exist.
 func (s *Server) listRepos(c echo.Context) error {
+	repos, err := s.node.Repos(caller(c))
+	if err != nil {
+		return err
+	}
 	return reply(c, http.StatusOK, struct {
 		Repositories []node.RepoInfo `json:"repositories"`
-	}{s.node.Repos()})
+	}{repos})
 }
 
 // createRepo makes the repository that the body describes.
-func (s *Server) createRepo(c echo.Context, actor string) error {
+func (s *Server) createRepo(c echo.Context) error {
 	var nr node.NewRepo
 	if err := decode(c, &nr); err != nil {
 		return err
 	}
-	info, err := s.node.CreateRepo(c.Request().Context(), nr, actor)
+	info, err := s.node.CreateRepo(c.Request().Context(), caller(c), nr)
 	if err != nil {
 		return err
 	}
@@ -36,7 +40,7 @@ func (s *Server) showRepo(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.node.Repo(name)
+	info, err := s.node.Repo(caller(c), name)
 	if err != nil {
 		return err
 	}
@@ -44,7 +48,7 @@ func (s *Server) showRepo(c echo.Context) error {
 }
 
 // changeRepo changes what the body names of a repository's settings.
-func (s *Server) changeRepo(c echo.Context, actor string) error {
+func (s *Server) changeRepo(c echo.Context) error {
 	name, err := repoParam(c)
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func (s *Server) changeRepo(c echo.Context, actor string) error {
 	if reflect.ValueOf(change).IsZero() {
 		return fail(node.ErrInvalid, "the body names nothing to change")
 	}
-	info, err := s.node.ChangeRepo(c.Request().Context(), name, change, actor)
+	info, err := s.node.ChangeRepo(c.Request().Context(), caller(c), name, change)
 	if err != nil {
 		return err
 	}
@@ -64,7 +68,7 @@ func (s *Server) changeRepo(c echo.Context, actor string) error {
 }
 
 // deleteRepo hides a repository and all in it.
-func (s *Server) deleteRepo(c echo.Context, actor string) error {
+func (s *Server) deleteRepo(c echo.Context) error {
 	name, err := repoParam(c)
 	if err != nil {
 		return err
@@ -73,19 +77,19 @@ func (s *Server) deleteRepo(c echo.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.node.DeleteRepo(c.Request().Context(), name, params["reason"], actor); err != nil {
+	if err := s.node.DeleteRepo(c.Request().Context(), caller(c), name, params["reason"]); err != nil {
 		return err
 	}
 	return noContent(c)
 }
 
 // restoreRepo takes the deletion of a repository back.
-func (s *Server) restoreRepo(c echo.Context, actor string) error {
+func (s *Server) restoreRepo(c echo.Context) error {
 	name, err := repoParam(c)
 	if err != nil {
 		return err
 	}
-	info, err := s.node.RestoreRepo(c.Request().Context(), name, actor)
+	info, err := s.node.RestoreRepo(c.Request().Context(), caller(c), name)
 	if err != nil {
 		return err
 	}

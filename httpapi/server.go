@@ -206,73 +206,65 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.Logger.SetOutput(io.Discard) // what there is to say is said by this package
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.failed
-	// Guards stand at each route and not at groups, as echo's groups turn an
-	// unknown method into an unknown path.
-	open := []echo.MiddlewareFunc{s.local(t)}
-	admin := append(open, s.admin(t))
-	actor := t.actor()
+	e.Use(ownPages(), s.authenticate(t))
 
 	get(e, "/go", s.module)
 	get(e, modulesPrefix+"*", s.module)
 	get(e, atLeastPrefix+"*", s.moduleAtLeast)
 	get(e, "/livez", s.livez)
 	get(e, "/readyz", s.readyz)
-	get(e, "/metrics", echo.WrapHandler(s.metrics.handler()), admin...)
-	get(e, "/api/v1/status", s.status, open...)
-	get(e, "/api/v1/replication", s.replication, open...)
-	get(e, "/api/v1/replication/stream", s.replicationStream, open...)
+	get(e, "/metrics", s.showMetrics())
+	get(e, "/api/v1/status", s.status)
+	get(e, "/api/v1/replication", s.replication)
+	get(e, "/api/v1/replication/stream", s.replicationStream)
 
-	get(e, "/api/v1/repos", s.listRepos, admin...)
-	e.POST("/api/v1/repos", as(actor, s.createRepo), admin...)
-	get(e, "/api/v1/repos/:repo", s.showRepo, admin...)
-	e.PATCH("/api/v1/repos/:repo", as(actor, s.changeRepo), admin...)
-	e.DELETE("/api/v1/repos/:repo", as(actor, s.deleteRepo), admin...)
-	e.POST("/api/v1/repos/:repo/restore", as(actor, s.restoreRepo), admin...)
-	e.PUT("/api/v1/repos/:repo/modules/*", as(actor, s.publish), admin...)
+	get(e, "/api/v1/repos", s.listRepos)
+	e.POST("/api/v1/repos", s.createRepo)
+	get(e, "/api/v1/repos/:repo", s.showRepo)
+	e.PATCH("/api/v1/repos/:repo", s.changeRepo)
+	e.DELETE("/api/v1/repos/:repo", s.deleteRepo)
+	e.POST("/api/v1/repos/:repo/restore", s.restoreRepo)
+	e.PUT("/api/v1/repos/:repo/modules/*", s.publish)
+	e.DELETE("/api/v1/repos/:repo/modules/*", s.hide)
 
-	get(e, "/api/v1/sites", s.listSites, admin...)
-	e.POST("/api/v1/sites", as(actor, s.invite), admin...)
-	e.DELETE("/api/v1/sites/:site", as(actor, s.removeSite), admin...)
-	e.POST("/api/v1/leave", as(actor, s.leave), admin...)
-	e.POST("/api/v1/homes", as(actor, s.moveHome), admin...)
-	e.POST("/api/v1/epoch", as(actor, s.newEpoch), admin...)
-	get(e, "/api/v1/diff/:site", s.diff, admin...)
-	get(e, "/api/v1/blocks", s.listBlocks, admin...)
-	e.POST("/api/v1/blocks", as(actor, s.addBlock), admin...)
-	e.DELETE("/api/v1/blocks", as(actor, s.removeBlock), admin...)
+	get(e, "/api/v1/sites", s.listSites)
+	e.POST("/api/v1/sites", s.invite)
+	e.DELETE("/api/v1/sites/:site", s.removeSite)
+	e.POST("/api/v1/leave", s.leave)
+	e.POST("/api/v1/homes", s.moveHome)
+	e.POST("/api/v1/epoch", s.newEpoch)
+	get(e, "/api/v1/diff/:site", s.diff)
+	get(e, "/api/v1/blocks", s.listBlocks)
+	e.POST("/api/v1/blocks", s.addBlock)
+	e.DELETE("/api/v1/blocks", s.removeBlock)
 
-	get(e, "/api/v1/log", s.log, admin...)
-	get(e, "/api/v1/fetched", s.fetched, admin...)
-	s.routeRemotes(e, actor, admin)
-	e.POST("/api/v1/verify", s.verify, admin...)
-	e.POST("/api/v1/rebuild", s.rebuild, admin...)
+	get(e, "/api/v1/log", s.log)
+	get(e, "/api/v1/fetched", s.fetched)
+	s.routeRemotes(e)
+	e.POST("/api/v1/verify", s.verify)
+	e.POST("/api/v1/rebuild", s.rebuild)
 	return e
 }
 
 // routeRemotes adds the routes about remote repositories and what came from
 // upstreams.
-func (s *Server) routeRemotes(e *echo.Echo, actor string, admin []echo.MiddlewareFunc) {
-	e.POST("/api/v1/repos/:repo/refresh", s.refresh, admin...)
-	e.DELETE("/api/v1/repos/:repo/cached", s.evict, admin...)
-	get(e, "/api/v1/repos/:repo/pending", s.pending, admin...)
-	e.POST("/api/v1/repos/:repo/times", as(actor, s.seedTimes), admin...)
-	e.POST("/api/v1/repos/:repo/settle", as(actor, s.settle), admin...)
-	get(e, "/api/v1/upstreams", s.listUpstreams, admin...)
-	get(e, "/api/v1/drift", s.listDrift, admin...)
-	e.POST("/api/v1/purges", as(actor, s.purge), admin...)
-	get(e, "/api/v1/offline", s.showOffline, admin...)
-	e.PUT("/api/v1/offline", s.setOffline, admin...)
+func (s *Server) routeRemotes(e *echo.Echo) {
+	e.POST("/api/v1/repos/:repo/refresh", s.refresh)
+	e.DELETE("/api/v1/repos/:repo/cached", s.evict)
+	get(e, "/api/v1/repos/:repo/pending", s.pending)
+	e.POST("/api/v1/repos/:repo/times", s.seedTimes)
+	e.POST("/api/v1/repos/:repo/settle", s.settle)
+	get(e, "/api/v1/upstreams", s.listUpstreams)
+	get(e, "/api/v1/drift", s.listDrift)
+	e.POST("/api/v1/purges", s.purge)
+	get(e, "/api/v1/offline", s.showOffline)
+	e.PUT("/api/v1/offline", s.setOffline)
 }
 
 // get routes GET and HEAD, which echo does not take for one.
 func get(e *echo.Echo, path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
 	e.GET(path, h, m...)
 	e.HEAD(path, h, m...)
-}
-
-// as gives a handler that writes the name under which it is recorded.
-func as(actor string, h func(c echo.Context, actor string) error) echo.HandlerFunc {
-	return func(c echo.Context) error { return h(c, actor) }
 }
 
 // failed answers with the error of a handler.
@@ -299,6 +291,12 @@ func (s *Server) refuse(w *writer, r *http.Request, err error) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
+	if f.status == http.StatusUnauthorized {
+		w.Header()["Www-Authenticate"] = basicRealm
+	}
+	if f.status == http.StatusUnauthorized && module && !s.overTLS(r) {
+		f.text += "\nthe go command sends credentials over https only"
+	}
 	if !module {
 		sendProblem(w, r, f)
 		return
@@ -315,5 +313,7 @@ func (f failure) retry(h http.Header) {
 		h["Retry-After"] = retryAfter
 	}
 }
+
+var basicRealm = []string{`Basic realm="registry-node", charset="UTF-8"`}
 
 var retryAfter = []string{"5"} // seconds

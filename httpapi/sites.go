@@ -18,7 +18,7 @@ const (
 
 // invite makes an invitation for the site that the body names. The answer holds
 // a secret.
-func (s *Server) invite(c echo.Context, actor string) error {
+func (s *Server) invite(c echo.Context) error {
 	var in struct {
 		Name  events.Site `json:"name"`
 		Valid string      `json:"valid"` // empty: an hour
@@ -33,7 +33,7 @@ func (s *Server) invite(c echo.Context, actor string) error {
 	if err != nil || valid <= 0 || valid > maxInvitation {
 		return fail(node.ErrInvalid, "valid is "+quote(in.Valid)+", not a time like 1h, which is more than none and at most "+maxInvitation.String())
 	}
-	inv, err := s.node.Invite(c.Request().Context(), in.Name, valid, actor)
+	inv, err := s.node.Invite(c.Request().Context(), caller(c), in.Name, valid)
 	if err != nil {
 		return err
 	}
@@ -42,13 +42,17 @@ func (s *Server) invite(c echo.Context, actor string) error {
 
 // listSites answers with the sites that the registry knows.
 func (s *Server) listSites(c echo.Context) error {
+	sites, err := s.node.Sites(caller(c))
+	if err != nil {
+		return err
+	}
 	return reply(c, http.StatusOK, struct {
 		Sites []node.SiteInfo `json:"sites"`
-	}{some(s.node.Sites())})
+	}{some(sites)})
 }
 
 // removeSite ends the membership of a site.
-func (s *Server) removeSite(c echo.Context, actor string) error {
+func (s *Server) removeSite(c echo.Context) error {
 	site, err := siteParam(c)
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func (s *Server) removeSite(c echo.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.node.RemoveSite(c.Request().Context(), site, params["reason"], actor)
+	info, err := s.node.RemoveSite(c.Request().Context(), caller(c), site, params["reason"])
 	if err != nil {
 		return err
 	}
@@ -65,8 +69,8 @@ func (s *Server) removeSite(c echo.Context, actor string) error {
 }
 
 // leave ends the membership of this node's site.
-func (s *Server) leave(c echo.Context, actor string) error {
-	if err := s.node.Leave(c.Request().Context(), actor); err != nil {
+func (s *Server) leave(c echo.Context) error {
+	if err := s.node.Leave(c.Request().Context(), caller(c)); err != nil {
 		return err
 	}
 	return noContent(c)
@@ -74,7 +78,7 @@ func (s *Server) leave(c echo.Context, actor string) error {
 
 // moveHome moves the home of a repository or of the registry. As the empty name
 // stands for the registry, a body that forgets to name anything is refused.
-func (s *Server) moveHome(c echo.Context, actor string) error {
+func (s *Server) moveHome(c echo.Context) error {
 	var in struct {
 		Repo   *events.RepoName `json:"repository"` // "": the registry
 		To     events.Site      `json:"to"`
@@ -90,7 +94,7 @@ func (s *Server) moveHome(c echo.Context, actor string) error {
 	if in.To.IsZero() {
 		return fail(node.ErrInvalid, "the body lacks the site to which the home moves")
 	}
-	move, err := s.node.MoveHome(c.Request().Context(), in.Repo.String(), in.To, in.Force, in.Reason, actor)
+	move, err := s.node.MoveHome(c.Request().Context(), caller(c), in.Repo.String(), in.To, in.Force, in.Reason)
 	if err != nil {
 		return err
 	}
@@ -98,8 +102,8 @@ func (s *Server) moveHome(c echo.Context, actor string) error {
 }
 
 // newEpoch lets this site's log go on without what it lost.
-func (s *Server) newEpoch(c echo.Context, actor string) error {
-	at, err := s.node.NewEpoch(c.Request().Context(), actor)
+func (s *Server) newEpoch(c echo.Context) error {
+	at, err := s.node.NewEpoch(c.Request().Context(), caller(c))
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,7 @@ func (s *Server) diff(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.node.Diff(c.Request().Context(), site)
+	d, err := s.node.Diff(c.Request().Context(), caller(c), site)
 	if err != nil {
 		return err
 	}

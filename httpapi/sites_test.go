@@ -97,7 +97,7 @@ func TestBlocks(t *testing.T) {
 	g.publish("corp.test/a", "v1.0.0", tree("corp.test/a"))
 	g.publish("corp.test/a", "v1.1.0", tree("corp.test/a"))
 	a := g.do("POST", "/api/v1/blocks", strings.NewReader(`{"module":"corp.test/a","version":"v1.0.0","reason":"steals secrets"}`))
-	if b := decode[events.Block](t, a.body); a.status != http.StatusCreated || b.Reason != "steals secrets" || b.Actor != "local" {
+	if b := decode[events.Block](t, a.body); a.status != http.StatusCreated || b.Reason != "steals secrets" || b.Actor != "loopback" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := g.get("/go/local/corp.test/a/@v/v1.0.0.zip"); a.status != http.StatusForbidden || !strings.Contains(a.body, "steals secrets") {

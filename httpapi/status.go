@@ -28,9 +28,21 @@ func text(c echo.Context, status int, s string) {
 	send(w, c.Request(), status, typeText, []byte(plainText(s)))
 }
 
+// showMetrics answers with what Prometheus reads.
+func (s *Server) showMetrics() echo.HandlerFunc {
+	h := s.metrics.handler()
+	return func(c echo.Context) error {
+		if err := s.node.MayLook(caller(c)); err != nil {
+			return err
+		}
+		h.ServeHTTP(c.Response(), c.Request())
+		return nil
+	}
+}
+
 // status answers with node.Status.
 func (s *Server) status(c echo.Context) error {
-	st, err := s.node.Status()
+	st, err := s.node.Status(caller(c))
 	if err != nil {
 		return err
 	}
@@ -39,7 +51,7 @@ func (s *Server) status(c echo.Context) error {
 
 // replication answers with node.Replication.
 func (s *Server) replication(c echo.Context) error {
-	r, err := s.node.Replication()
+	r, err := s.node.Replication(caller(c))
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ var (
 func (s *Server) replicationStream(c echo.Context) error {
 	w, r := c.Response().Writer.(*writer), c.Request()
 	w.kind = kindStream
+	if err := s.node.MayLook(w.who); err != nil {
+		return err
+	}
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
@@ -49,7 +52,7 @@ func (s *Server) replicationStream(c echo.Context) error {
 	beat.Go(func() { out.keepAlive(ctx, cancel) })
 	defer beat.Wait()
 	defer cancel()
-	for rep, err := range s.node.ReplicationChanges(ctx) {
+	for rep, err := range s.node.ReplicationChanges(ctx, w.who) {
 		if ctx.Err() != nil {
 			return nil
 		}

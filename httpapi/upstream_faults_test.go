@@ -309,7 +309,7 @@ func (g faulty) add(c *faultCase) {
 		settings.Timeout = events.SpanOf(upstreamTimeout)
 	}
 	repo := node.NewRepo{Name: repoName(g.t, c.name), Kind: events.Remote, Settings: settings}
-	if _, err := g.node.CreateRepo(g.t.Context(), repo, "test"); err != nil {
+	if _, err := g.node.CreateRepo(g.t.Context(), op, repo); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -390,7 +390,7 @@ func (g faulty) outcome(repo, file string, honest []byte) string {
 // log on, is what the upstream has when it is well.
 func (g faulty) checkOnlyGood() {
 	g.t.Helper()
-	entries, err := g.node.Log(events.Site{}, 1)
+	entries, err := g.node.Log(op, events.Site{}, 1)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -17,14 +17,14 @@ import (
 // verify checks all that can be checked, see node.Verify.
 func (s *Server) verify(c echo.Context) error {
 	return s.longWork(c, func(ctx context.Context, progress func(string, uint64)) (any, error) {
-		return s.node.Verify(ctx, progress)
+		return s.node.Verify(ctx, caller(c), progress)
 	})
 }
 
 // rebuild makes the index anew, see node.Rebuild.
 func (s *Server) rebuild(c echo.Context) error {
 	return s.longWork(c, func(ctx context.Context, progress func(string, uint64)) (any, error) {
-		head, err := s.node.Rebuild(ctx, func(entries uint64) { progress("log", entries) })
+		head, err := s.node.Rebuild(ctx, caller(c), func(entries uint64) { progress("log", entries) })
 		return rebuilt{head.Position, head.StateHash}, err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // The least pace of a client, see the package comment.
@@ -38,16 +39,18 @@ type writer struct {
 	// on more than the path. Set by handlers.
 	uncached bool
 
+	who *access.Caller // who asks; nil until that is known
+
 	// For metrics; set by handlers.
 	kind endpoint
 	repo repoKind
 	// access is what the access log is told of the request, if it is told of it;
 	// set by handlers.
-	access access
+	access accessed
 }
 
-// access is what handlers know for a line of the access log.
-type access struct {
+// accessed is what handlers know for a line of the access log.
+type accessed struct {
 	repo, via events.RepoName
 	kept      events.Reads // as the repository says
 	version   module.Version
@@ -55,7 +58,7 @@ type access struct {
 
 // member returns the member that answered, if it is another repository than the
 // one that was asked.
-func (a access) member() string {
+func (a accessed) member() string {
 	if a.via == a.repo {
 		return ""
 	}
@@ -69,16 +72,31 @@ func (w *writer) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
-	if w.uncached {
-		w.Header()["Cache-Control"] = cacheNever
-	}
+	w.limitCaches()
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// limitCaches has caches that clients share keep nothing that was shown to one who
+// has authenticated, and has them know that answers depend on that.
+func (w *writer) limitCaches() {
+	h := w.Header()
+	if w.uncached {
+		h["Cache-Control"] = cacheNever
+	}
+	c := h["Cache-Control"]
+	if len(c) == 0 {
+		return
+	}
+	h["Vary"] = varyAuthorization
+	if private, ok := privately[c[0]]; ok && w.who.User() != "" {
+		h["Cache-Control"] = private
+	}
 }
 
 // Write writes p in parts, each of which has paceTime to go.
 func (w *writer) Write(p []byte) (n int, err error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	for {
 		part := p[n:min(len(p), n+paceBytes)]
@@ -101,7 +119,7 @@ const longPart = 8 * paceBytes
 // needs it.
 func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	all, ok := src.(*io.LimitedReader)
 	if !ok {

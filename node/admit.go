@@ -14,6 +14,7 @@ import (
 	modzip "golang.org/x/mod/zip"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 	"registry-node/node/upstream"
 )
@@ -42,6 +43,7 @@ type admission struct {
 	published bool
 	at        time.Time // of a published version: the commit's time, or zero for now
 	actor     string
+	who       *access.Caller // of a publication, for the repository's home
 }
 
 // admitted is what became of an admission.

@@ -3,30 +3,53 @@ package node
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // maxWideBlocks bounds the blocks with wildcards: each is looked at in every
 // request.
 const maxWideBlocks = 256
 
-// Blocks returns what is blocked, by module and version.
-func (n *Node) Blocks() []events.Block {
-	if list := n.directory().Blocks(); list != nil {
-		return list
+// Blocks returns what is blocked, by module and version, as far as the caller may
+// block it.
+func (n *Node) Blocks(who *access.Caller) ([]events.Block, error) {
+	if err := n.mayLook(who); err != nil {
+		return nil, err
 	}
-	return []events.Block{}
+	st := n.state.Load()
+	list := []events.Block{}
+	for _, b := range st.dir.Blocks() {
+		if st.rights.Allows(who, toBlock(events.VersionPatternOf(module.Version{Path: b.Module, Version: b.Version}))) {
+			list = append(list, b)
+		}
+	}
+	return list, nil
+}
+
+// toBlock is what it takes to block versions in all repositories: a rule for the
+// module, or, if the pattern has wildcards in the path, for all modules.
+func toBlock(p events.VersionPattern) access.Need {
+	path, _ := p.Parts()
+	if strings.ContainsAny(path, "*?") {
+		path = ""
+	}
+	return access.Need{Action: access.Block, Repo: "*", Module: path}
 }
 
 // Block forbids the module versions that a pattern matches, in all repositories.
 // Any site may, at once. What is blocked already stays as it is. Errors:
 // ErrInvalid, ErrTooLarge (there are 256 blocks with wildcards), ErrNoSpace,
 // ErrUnavailable.
-func (n *Node) Block(ctx context.Context, p events.VersionPattern, reason, actor string) (events.Block, error) {
+func (n *Node) Block(ctx context.Context, who *access.Caller, p events.VersionPattern, reason string) (events.Block, error) {
 	if err := checkBlock(p); err != nil {
+		return events.Block{}, err
+	}
+	if err := n.allow(who, toBlock(p)); err != nil {
 		return events.Block{}, err
 	}
 	if reason == "" {
@@ -41,12 +64,12 @@ func (n *Node) Block(ctx context.Context, p events.VersionPattern, reason, actor
 			return nil, fail(ErrTooLarge, "%d blocks with wildcards are in force, which is the most; take back those that are no longer needed (registry-node block list), or name versions without wildcards", maxWideBlocks)
 		}
 		path, version := p.Parts()
-		return []events.Body{events.VersionBlocked{Module: path, Version: version, Reason: reason, Actor: actor}}, nil
+		return []events.Body{events.VersionBlocked{Module: path, Version: version, Reason: reason, Actor: who.Actor()}}, nil
 	})
 	if err != nil {
 		return events.Block{}, err
 	}
-	b, _ := blockOf(n.Blocks(), p)
+	b, _ := blockOf(n.directory().Blocks(), p)
 	return b, nil
 }
 
@@ -112,18 +135,24 @@ func (b awayBlock) pattern() events.VersionPattern {
 // Unblock takes all blocks back that are known for this very pattern; others that
 // match the same versions still hold. The registry's home decides. Errors:
 // ErrNotFound (it is not blocked), ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) Unblock(ctx context.Context, p events.VersionPattern, actor string) error {
+func (n *Node) Unblock(ctx context.Context, who *access.Caller, p events.VersionPattern) error {
+	if err := n.allow(who, toBlock(p)); err != nil {
+		return err
+	}
 	path, version := p.Parts()
-	_, err := n.atRegistryHome(ctx, opUnblock, actor, awayBlock{path, version}, &nothing{}, func() error {
-		_, err := n.unblock(ctx, p, actor)
+	_, err := n.atRegistryHome(ctx, who, opUnblock, awayBlock{path, version}, &nothing{}, func() error {
+		_, err := n.unblock(ctx, who, p)
 		return err
 	})
 	return err
 }
 
 // unblock decides at this site, the registry's home.
-func (n *Node) unblock(ctx context.Context, p events.VersionPattern, actor string) (events.Position, error) {
+func (n *Node) unblock(ctx context.Context, who *access.Caller, p events.VersionPattern) (events.Position, error) {
 	if err := checkBlock(p); err != nil {
+		return events.Position{}, err
+	}
+	if err := n.allow(who, toBlock(p)); err != nil {
 		return events.Position{}, err
 	}
 	path, version := p.Parts()
@@ -141,7 +170,7 @@ func (n *Node) unblock(ctx context.Context, p events.VersionPattern, actor strin
 		if err := neverPurged(v, p); err != nil {
 			return nil, err
 		}
-		b := events.VersionUnblocked{Module: path, Version: version, Actor: actor}
+		b := events.VersionUnblocked{Module: path, Version: version, Actor: who.Actor()}
 		for _, c := range cs {
 			if len(c.Facts) > 0 {
 				b.Clears = append(b.Clears, events.Cleared{Site: c.Site, At: c.Facts[len(c.Facts)-1].Mark})

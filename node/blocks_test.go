@@ -22,7 +22,7 @@ func versionPattern(t testing.TB, s string) events.VersionPattern {
 func TestBlocksWithWildcardsAreBounded(t *testing.T) {
 	n, _ := newNode(t, nil)
 	block := func(s string) error {
-		_, err := n.Block(t.Context(), versionPattern(t, s), "bad", "ann")
+		_, err := n.Block(t.Context(), op, versionPattern(t, s), "bad")
 		return err
 	}
 	for i := range 256 {
@@ -37,12 +37,12 @@ func TestBlocksWithWildcardsAreBounded(t *testing.T) {
 	if err := block("more.example/a"); err != nil {
 		t.Errorf("without wildcards: %v", err)
 	}
-	if err := n.Unblock(t.Context(), versionPattern(t, "m0.example/**"), "ann"); err != nil {
+	if err := n.Unblock(t.Context(), op, versionPattern(t, "m0.example/**")); err != nil {
 		t.Fatal(err)
 	}
 	if err := block("more.example/**"); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	_, err := n.Block(t.Context(), events.VersionPattern{}, "bad", "ann")
+	_, err := n.Block(t.Context(), op, events.VersionPattern{}, "bad")
 	isKind(t, err, node.ErrInvalid, "pattern")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 	"registry-node/replication"
 )
@@ -279,7 +280,7 @@ func (c *committer) ready(ctx context.Context) error {
 
 // newEpoch appends the first entry of a new epoch. The caller holds mu. What was
 // on hold stays so; what is frozen is refused.
-func (c *committer) newEpoch(ctx context.Context, actor string) (events.Position, error) {
+func (c *committer) newEpoch(ctx context.Context, who *access.Caller) (events.Position, error) {
 	if why := c.frozen.Load(); why != nil {
 		return events.Position{}, fail(ErrUnavailable, "this node takes no writes: %s", *why)
 	}
@@ -296,7 +297,7 @@ func (c *committer) newEpoch(ctx context.Context, actor string) (events.Position
 	if base.Mark.IsZero() {
 		return events.Position{}, fail(ErrUnavailable, "this site's log is empty; there is nothing to go on from")
 	}
-	body := events.LogContinued{Site: c.id.Site, Base: base.Mark, Actor: actor}
+	body := events.LogContinued{Site: c.id.Site, Base: base.Mark, Actor: who.Actor()}
 	evs, size, err := d.events([]events.Body{body})
 	if err != nil {
 		return events.Position{}, err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // Dated says since when a version is known, as a line of an index feed does.
@@ -40,22 +41,28 @@ type Seeded struct {
 // age does not take the whole world for new. The registry's home decides. Errors:
 // ErrNotFound, ErrInvalid (a path, version or time; more than MaxDates; not a
 // remote repository), ErrNoSpace, ErrUnavailable.
-func (n *Node) SeedTimes(ctx context.Context, repo events.RepoName, dates []Dated, actor string) (s Seeded, err error) {
+func (n *Node) SeedTimes(ctx context.Context, who *access.Caller, repo events.RepoName, dates []Dated) (s Seeded, err error) {
+	if err := n.allow(who, manage(repo)); err != nil {
+		return s, err
+	}
 	if _, err := n.remoteNamed(repo); err != nil {
 		return s, err
 	}
 	if len(dates) > MaxDates {
 		return s, fail(ErrInvalid, "more than %d dates at a time", MaxDates)
 	}
-	_, err = n.atRegistryHome(ctx, opDates, actor, awayDates{repo, dates}, &s, func() (err error) {
-		s, _, err = n.seedTimes(ctx, awayDates{repo, dates}, actor)
+	_, err = n.atRegistryHome(ctx, who, opDates, awayDates{repo, dates}, &s, func() (err error) {
+		s, _, err = n.seedTimes(ctx, who, awayDates{repo, dates})
 		return err
 	})
 	return s, err
 }
 
 // seedTimes decides at this site, the registry's home.
-func (n *Node) seedTimes(ctx context.Context, a awayDates, actor string) (s Seeded, at events.Position, err error) {
+func (n *Node) seedTimes(ctx context.Context, who *access.Caller, a awayDates) (s Seeded, at events.Position, err error) {
+	if err := n.allow(who, manage(a.Repo)); err != nil {
+		return s, at, err
+	}
 	if len(a.Dates) > MaxDates {
 		return s, at, fail(ErrInvalid, "more than %d dates at a time", MaxDates)
 	}
@@ -77,7 +84,7 @@ func (n *Node) seedTimes(ctx context.Context, a awayDates, actor string) (s Seed
 		return a.Path == b.Path && semver.Compare(a.Version, b.Version) == 0
 	})
 	for chunk := range slices.Chunk(a.Dates, datesPerEntry) {
-		one, p, err := n.recordDates(ctx, a.Repo, chunk, actor)
+		one, p, err := n.recordDates(ctx, who, a.Repo, chunk)
 		if err != nil {
 			return s, at, err
 		}
@@ -95,7 +102,7 @@ func (n *Node) seedTimes(ctx context.Context, a awayDates, actor string) (s Seed
 const datesPerEntry = 1000
 
 // recordDates records sorted dates, and returns how many were news.
-func (n *Node) recordDates(ctx context.Context, repo events.RepoName, dates []Dated, actor string) (recorded int, at events.Position, err error) {
+func (n *Node) recordDates(ctx context.Context, who *access.Caller, repo events.RepoName, dates []Dated) (recorded int, at events.Position, err error) {
 	got, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		recorded = 0
 		if err := n.isRegistryHome(v.dir); err != nil {
@@ -116,7 +123,7 @@ func (n *Node) recordDates(ctx context.Context, repo events.RepoName, dates []Da
 				return nil, err
 			}
 			b := newDates(v.dir.ResolveSeen(r, cs), dates[i:end])
-			b.Repo, b.Module, b.Actor = r.ID, dates[i].Path, actor
+			b.Repo, b.Module, b.Actor = r.ID, dates[i].Path, who.Actor()
 			if len(b.Versions) > 0 {
 				bodies = append(bodies, b)
 				recorded += len(b.Versions)

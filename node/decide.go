@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/replication"
 )
 
@@ -36,7 +37,7 @@ const (
 var codes = map[string]error{
 	"not_found": ErrNotFound, "exists": ErrExists, "invalid": ErrInvalid, "unprocessable": ErrUnprocessable,
 	"too_large": ErrTooLarge, "forbidden": ErrForbidden, "upstream": ErrUpstream, "upstream_timeout": ErrUpstreamTimeout,
-	"unavailable": ErrUnavailable, "no_space": ErrNoSpace,
+	"unavailable": ErrUnavailable, "no_space": ErrNoSpace, "unauthorized": ErrUnauthorized,
 }
 
 // errNotHome is the cause of a refusal by a site that is not home, as far as it
@@ -77,9 +78,9 @@ func (n *Node) atHome(ctx context.Context, home func(*events.Directory) events.S
 
 // atRegistryHome has the registry's home decide what body says, and reads the
 // result into out; local does it at this site.
-func (n *Node) atRegistryHome(ctx context.Context, what, actor string, body, out any, local func() error) (f forwarded, err error) {
+func (n *Node) atRegistryHome(ctx context.Context, who *access.Caller, what string, body, out any, local func() error) (f forwarded, err error) {
 	err = n.atHome(ctx, (*events.Directory).Home, local, func(home events.Site) (err error) {
-		f, err = n.sites.forward(ctx, home, what, actor, body, out)
+		f, err = n.sites.forward(ctx, who, home, what, body, out)
 		return err
 	})
 	return f, err
@@ -96,8 +97,9 @@ type forwarded struct {
 }
 
 // forward has site home decide about what, which body says, and reads its result
-// into out. The actor is one of this site.
-func (s *sites) forward(ctx context.Context, home events.Site, what, actor string, body, out any) (forwarded, error) {
+// into out. The home sees for itself who asks: it gets the credential that was
+// shown here. For callers without one, this site speaks for itself.
+func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Site, what string, body, out any) (forwarded, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return forwarded{}, err
@@ -106,7 +108,7 @@ func (s *sites) forward(ctx context.Context, home events.Site, what, actor strin
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	msg, err := replication.Encode(replication.DecideRequest{
-		ID: rand.Text(), Op: what, Actor: actor + "@" + s.node.id.Site.String(), Deadline: deadline, Body: raw,
+		ID: rand.Text(), Op: what, Actor: who.Name(), Credential: who.Credential().Reveal(), Deadline: deadline, Body: raw,
 	})
 	if err != nil {
 		return forwarded{}, err
@@ -237,27 +239,36 @@ func (s *sites) decideNow(ctx context.Context, from events.Site, req replication
 // operate runs what another site asks for.
 func (s *sites) operate(ctx context.Context, from events.Site, req replication.DecideRequest) (any, events.Position, error) {
 	n := s.node
+	who, err := s.whoAsks(ctx, from, req)
+	if err != nil {
+		return nil, events.Position{}, err
+	}
 	switch req.Op {
 	case opPublish:
 		return run(req, func(b awayPublication) (Published, events.Position, error) {
-			return n.publishFor(ctx, from, b, req.Actor)
+			return n.publishFor(ctx, who, from, b)
+		})
+	case opHide:
+		return run(req, func(b awayHiding) (nothing, events.Position, error) {
+			at, err := n.hide(ctx, who, b)
+			return nothing{}, at, err
 		})
 	case opRepoCreate:
-		return run(req, func(b NewRepo) (RepoInfo, events.Position, error) { return n.createRepo(ctx, b, req.Actor) })
+		return run(req, func(b NewRepo) (RepoInfo, events.Position, error) { return n.createRepo(ctx, who, b) })
 	case opRepoChange:
 		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) {
-			return n.changeRepo(ctx, b.Name, b.Change, req.Actor)
+			return n.changeRepo(ctx, who, b.Name, b.Change)
 		})
 	case opRepoDelete:
 		return run(req, func(b awayRepo) (nothing, events.Position, error) {
-			at, err := n.deleteRepo(ctx, b.Name, b.Reason, req.Actor)
+			at, err := n.deleteRepo(ctx, who, b.Name, b.Reason)
 			return nothing{}, at, err
 		})
 	case opRepoRestore:
-		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) { return n.restoreRepo(ctx, b.Name, req.Actor) })
+		return run(req, func(b awayRepo) (RepoInfo, events.Position, error) { return n.restoreRepo(ctx, who, b.Name) })
 	case opUnblock:
 		return run(req, func(b awayBlock) (nothing, events.Position, error) {
-			at, err := n.unblock(ctx, b.pattern(), req.Actor)
+			at, err := n.unblock(ctx, who, b.pattern())
 			return nothing{}, at, err
 		})
 	case opPurge:
@@ -266,18 +277,18 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 			if err := events.CheckVersion(mv); err != nil {
 				return Purged{}, events.Position{}, because(err, ErrInvalid, "%v", err)
 			}
-			return n.purge(ctx, mv, b.Reason, req.Actor)
+			return n.purge(ctx, who, mv, b.Reason)
 		})
 	case opSettle:
 		return run(req, func(b awaySettlement) (nothing, events.Position, error) {
-			at, err := n.settle(ctx, b, req.Actor)
+			at, err := n.settle(ctx, who, b)
 			return nothing{}, at, err
 		})
 	case opDates:
-		return run(req, func(b awayDates) (Seeded, events.Position, error) { return n.seedTimes(ctx, b, req.Actor) })
+		return run(req, func(b awayDates) (Seeded, events.Position, error) { return n.seedTimes(ctx, who, b) })
 	case opInvite:
 		return run(req, func(b awayInvitation) (nothing, events.Position, error) {
-			at, err := n.invite(ctx, b, req.Actor)
+			at, err := n.invite(ctx, who, b)
 			return nothing{}, at, err
 		})
 	case opJoin:
@@ -296,17 +307,21 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 	case opSiteLeft:
 		return run(req, func(b awayRemoval) (nothing, events.Position, error) {
 			if b.Name != from {
-				return nothing{}, events.Position{}, fail(ErrForbidden, "only the registry's home removes another site: run this on a node of site %s", n.id.Site)
+				if err := n.allowUser(who, access.Everything); err != nil {
+					return nothing{}, events.Position{}, err
+				}
 			}
-			at, err := n.removeSite(ctx, b, req.Actor)
+			at, err := n.removeSite(ctx, who, b)
 			return nothing{}, at, err
 		})
 	case opHomeMove:
 		return run(req, func(b awayMove) (HomeMove, events.Position, error) {
 			if b.Force {
-				return HomeMove{}, events.Position{}, fail(ErrForbidden, "a home is moved by force only at the site that decides about it: run this on a node of site %s", n.id.Site)
+				if err := n.allowUser(who, access.Everything); err != nil {
+					return HomeMove{}, events.Position{}, err
+				}
 			}
-			m, err := n.moveHome(ctx, b, req.Actor)
+			m, err := n.moveHome(ctx, who, b)
 			return m, m.At, err
 		})
 	}
@@ -316,6 +331,7 @@ func (s *sites) operate(ctx context.Context, from events.Site, req replication.D
 // The operations that sites forward.
 const (
 	opPublish     = "publish"
+	opHide        = "hide"
 	opRepoCreate  = "repo.create"
 	opRepoChange  = "repo.change"
 	opRepoDelete  = "repo.delete"

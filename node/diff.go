@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/replication"
 )
 
@@ -39,8 +40,11 @@ const maxDiff = 100
 // Diff compares this site's index with another's, log by log, by bisecting the
 // sums of their rows. It reads all rows of a log that differs several times.
 // Errors: ErrNotFound (no such member), ErrUnavailable.
-func (n *Node) Diff(ctx context.Context, site events.Site) (Diff, error) {
+func (n *Node) Diff(ctx context.Context, who *access.Caller, site events.Site) (Diff, error) {
 	d := Diff{Site: site, Logs: []DiffLog{}}
+	if err := n.allow(who, access.Everything); err != nil {
+		return d, err
+	}
 	if site == n.id.Site || !n.directory().MemberNow(site) {
 		return d, fail(ErrNotFound, "there is no other site called %q", site)
 	}

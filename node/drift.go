@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // Drift is that an upstream gave other content for a version than what the
@@ -81,8 +82,13 @@ func (n *Node) noDrift(a *admission) error {
 	return local.Delete(key)
 }
 
-// Drifts returns what this site has noticed and what is not over.
-func (n *Node) Drifts() ([]Drift, error) {
+// Drifts returns what this site has noticed and what is not over, in the
+// repositories that the caller manages.
+func (n *Node) Drifts(who *access.Caller) ([]Drift, error) {
+	if err := n.mayLook(who); err != nil {
+		return nil, err
+	}
+	rights := n.state.Load().rights
 	list := []Drift{}
 	for row, err := range n.index.Load().Local(driftSpace).All("") {
 		var d Drift
@@ -92,7 +98,9 @@ func (n *Node) Drifts() ([]Drift, error) {
 		if err != nil {
 			return nil, fmt.Errorf("index: drift: %w", err)
 		}
-		list = append(list, d)
+		if rights.Manages(who, d.Repo.String()) {
+			list = append(list, d)
+		}
 	}
 	return list, nil
 }

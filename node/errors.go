@@ -24,6 +24,8 @@ var (
 	ErrUnprocessable = errors.New("unprocessable")
 	// ErrTooLarge: a limit on size is exceeded.
 	ErrTooLarge = errors.New("too large")
+	// ErrUnauthorized: credentials are missing, or wrong.
+	ErrUnauthorized = errors.New("unauthorized")
 	// ErrForbidden: policy forbids it.
 	ErrForbidden = errors.New("forbidden")
 	// ErrUpstream: the upstream failed, or gave what may not be used.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 )
 
@@ -22,7 +23,10 @@ type Evicted struct {
 // remote repository, and forgets what the upstream said of their modules. Their
 // names and hashes stay for ever: what is fetched again must be the same. Errors:
 // ErrNotFound (nothing matches), ErrInvalid (not a remote repository).
-func (n *Node) Evict(ctx context.Context, name events.RepoName, p events.VersionPattern) (e Evicted, err error) {
+func (n *Node) Evict(ctx context.Context, who *access.Caller, name events.RepoName, p events.VersionPattern) (e Evicted, err error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return e, err
+	}
 	r, err := n.remoteNamed(name)
 	if err != nil {
 		return e, err

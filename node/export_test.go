@@ -56,7 +56,7 @@ func (n *Node) PurgeWithoutCarryingOut(ctx context.Context, mv module.Version) e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go n.commits.run(ctx)
-	_, _, err := n.purge(ctx, mv, "a test", "test")
+	_, _, err := n.purge(ctx, n.self(), mv, "a test")
 	return err
 }
 
@@ -72,10 +72,18 @@ func (n *Node) Raise(key, text string) bool { return n.sites.troubles.raise(key,
 
 // RefreshedSoFar reports whether a refresh of a module has begun.
 func (n *Node) RefreshedSoFar(name events.RepoName, path string) bool {
-	r, err := n.Repository(name)
+	r, err := n.repository(n.self(), name)
 	if err != nil {
 		return false
 	}
 	_, ok := n.fetches.refreshed.get(refreshKey{r.repo.ID, path})
 	return ok
+}
+
+// WriteRule has the registry's home, this node, record a rule.
+func (n *Node) WriteRule(ctx context.Context, name string, g events.Grant) error {
+	_, err := n.commits.propose(ctx, func(view) ([]events.Body, error) {
+		return []events.Body{events.PermissionChanged{Name: name, Grant: g, Actor: "test"}}, nil
+	})
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // What an upstream says about lists and queries changes, so it is asked again
@@ -78,11 +79,16 @@ const (
 
 // Offline reports whether this node is switched offline: then it asks no
 // upstream, and serves what is held here or at other sites.
-func (n *Node) Offline() bool { return n.offline.Load() }
+func (n *Node) Offline(who *access.Caller) (bool, error) {
+	return n.offline.Load(), n.allow(who, access.Everything)
+}
 
 // SetOffline switches this node offline or online. It stays so across restarts;
 // other sites are not concerned.
-func (n *Node) SetOffline(off bool) error {
+func (n *Node) SetOffline(who *access.Caller, off bool) error {
+	if err := n.allow(who, access.Everything); err != nil {
+		return err
+	}
 	local := n.index.Load().Local(nodeSpace)
 	var err error
 	if off {
@@ -137,7 +143,10 @@ type Refreshed struct {
 // queries and absences: of one module, which is asked for at once, or with an
 // empty path of all. What is recorded stays. Errors: ErrNotFound, ErrInvalid (the
 // path, or not a remote repository), and those of the upstream.
-func (n *Node) Refresh(ctx context.Context, name events.RepoName, path string) (Refreshed, error) {
+func (n *Node) Refresh(ctx context.Context, who *access.Caller, name events.RepoName, path string) (Refreshed, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return Refreshed{}, err
+	}
 	r, err := n.remoteNamed(name)
 	if err != nil {
 		return Refreshed{}, err
@@ -155,8 +164,8 @@ func (n *Node) Refresh(ctx context.Context, name events.RepoName, path string) (
 	switch _, kept, err := r.sources(path); {
 	case err != nil:
 		return Refreshed{}, err
-	case kept:
-		return Refreshed{}, r.excluded(ctx, path)
+	case kept != noBarrier:
+		return Refreshed{}, r.excluded(ctx, path, kept)
 	}
 	now := time.Now()
 	n.fetches.refreshed.put(refreshKey{r.repo.ID, path}, now)
@@ -188,7 +197,7 @@ func (r *Repository) askAnew(ctx context.Context, path string, since time.Time) 
 // remoteNamed returns a remote repository. It fails with ErrInvalid for another
 // kind.
 func (n *Node) remoteNamed(name events.RepoName) (*Repository, error) {
-	r, err := n.Repository(name)
+	r, err := n.repository(n.self(), name)
 	if err != nil {
 		return nil, err
 	}

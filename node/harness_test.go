@@ -25,6 +25,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // tree is a module version as files; its go.mod may be left out.
@@ -293,7 +294,7 @@ func newNode(t testing.TB, up *proxy) (*node.Node, string) {
 	t.Helper()
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if made, err := node.Init(t.Context(), dir, site("a"), defaults(up), opts); err != nil || !made {
+	if made, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil || !made {
 		t.Fatalf("Init: %v, %v", made, err)
 	}
 	return openNode(t, dir), dir
@@ -312,7 +313,7 @@ func openNode(t testing.TB, dir string) *node.Node {
 
 func repo(t testing.TB, n *node.Node, repoName string) *node.Repository {
 	t.Helper()
-	r, err := n.Repository(name(repoName))
+	r, err := n.Repository(op, name(repoName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,9 +323,10 @@ func repo(t testing.TB, n *node.Node, repoName string) *node.Repository {
 func publish(t testing.TB, n *node.Node, path, version string, files tree) (node.Published, error) {
 	t.Helper()
 	mv := module.Version{Path: path, Version: version}
-	return n.Publish(context.WithoutCancel(t.Context()), node.Publication{
-		Repo: name("local"), Version: mv, Zip: bytes.NewReader(zipOf(t, mv, files)), Actor: "test",
+	return n.Publish(context.WithoutCancel(t.Context()), op, node.Publication{
+		Repo: name("local"), Version: mv, Zip: bytes.NewReader(zipOf(t, mv, files)),
 	})
+
 }
 
 func mustPublish(t testing.TB, n *node.Node, path, version string) node.Published {
@@ -340,7 +342,7 @@ func mustPublish(t testing.TB, n *node.Node, path, version string) node.Publishe
 func stateHash(t testing.TB, n *node.Node) string {
 	t.Helper()
 	waitFor(t, "what was seen upstream to be recorded", n.NothingToRecord)
-	r, err := n.Replication()
+	r, err := n.Replication(op)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,4 +358,14 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
+}
+
+// op is the operator of the node that a test opens.
+var op = access.Operator(site("a"))
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

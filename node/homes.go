@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // awayMove is a move of a home that another site asks for.
@@ -31,7 +32,10 @@ type HomeMove struct {
 // asked: for a repository the registry's home decides, for the registry this
 // site, which needs the recovery key. Errors: ErrNotFound, ErrInvalid,
 // ErrForbidden (no recovery key), ErrNoSpace, ErrUnavailable.
-func (n *Node) MoveHome(ctx context.Context, repo string, to events.Site, force bool, reason, actor string) (HomeMove, error) {
+func (n *Node) MoveHome(ctx context.Context, who *access.Caller, repo string, to events.Site, force bool, reason string) (HomeMove, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return HomeMove{}, err
+	}
 	m := awayMove{repo, to, force, reason}
 	if _, err := n.moveDecider(n.directory(), m); err != nil {
 		return HomeMove{}, err
@@ -42,10 +46,10 @@ func (n *Node) MoveHome(ctx context.Context, repo string, to events.Site, force 
 		return site
 	}
 	err := n.atHome(ctx, decider, func() (err error) {
-		done, err = n.moveHome(ctx, m, actor)
+		done, err = n.moveHome(ctx, who, m)
 		return err
 	}, func(home events.Site) error {
-		_, err := n.sites.forward(ctx, home, opHomeMove, actor, m, &done)
+		_, err := n.sites.forward(ctx, who, home, opHomeMove, m, &done)
 		return err
 	})
 	return done, err
@@ -84,8 +88,11 @@ func homesOf(d *events.Directory, repo string) ([]events.Tenure, error) {
 }
 
 // moveHome decides about a move at this site.
-func (n *Node) moveHome(ctx context.Context, m awayMove, actor string) (HomeMove, error) {
+func (n *Node) moveHome(ctx context.Context, who *access.Caller, m awayMove) (HomeMove, error) {
 	out := HomeMove{Repo: m.Repo, To: m.To}
+	if err := n.allow(who, access.Everything); err != nil {
+		return out, err
+	}
 	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		homes, err := homesOf(v.dir, m.Repo)
 		if err != nil {
@@ -109,10 +116,10 @@ func (n *Node) moveHome(ctx context.Context, m awayMove, actor string) (HomeMove
 			return nil, err
 		}
 		if !m.Force {
-			b, err := n.cede(last, homes, id, m, after, actor)
+			b, err := n.cede(last, homes, id, m, after, who)
 			return []events.Body{b}, err
 		}
-		b, err := n.force(v.dir, homes, id, m, after, actor)
+		b, err := n.force(v.dir, homes, id, m, after, who)
 		out.Until = &b.At
 		return []events.Body{b}, err
 	})
@@ -121,18 +128,18 @@ func (n *Node) moveHome(ctx context.Context, m awayMove, actor string) (HomeMove
 }
 
 // cede gives a home away that is this site's.
-func (n *Node) cede(last events.Tenure, homes []events.Tenure, id events.RepoID, m awayMove, after events.Mark, actor string) (events.Body, error) {
+func (n *Node) cede(last events.Tenure, homes []events.Tenure, id events.RepoID, m awayMove, after events.Mark, who *access.Caller) (events.Body, error) {
 	if last.Site != n.id.Site {
 		return nil, because(errNotHome, ErrUnavailable, "site %s is home, and this is site %s", last.Site, n.id.Site)
 	}
 	if m.To != n.id.Site && !n.sites.connected(m.To) {
 		return nil, fail(ErrUnavailable, "site %s is not connected to site %s%s; a home moves only while both are there", m.To, n.id.Site, n.sites.lastHeard(m.To))
 	}
-	return events.HomeCeded{Repo: id, Tenure: len(homes) - 1, To: m.To, After: after, Actor: actor}, nil
+	return events.HomeCeded{Repo: id, Tenure: len(homes) - 1, To: m.To, After: after, Actor: who.Actor()}, nil
 }
 
 // force ends the tenure of a home that is lost.
-func (n *Node) force(d *events.Directory, homes []events.Tenure, id events.RepoID, m awayMove, after events.Mark, actor string) (events.HomeForced, error) {
+func (n *Node) force(d *events.Directory, homes []events.Tenure, id events.RepoID, m awayMove, after events.Mark, who *access.Caller) (events.HomeForced, error) {
 	lost := homes[len(homes)-1].Site
 	if lost == n.id.Site || n.sites.connected(lost) {
 		return events.HomeForced{}, fail(ErrInvalid, "site %s is home and is there; move it without force, so that nothing is lost", lost)
@@ -144,7 +151,7 @@ func (n *Node) force(d *events.Directory, homes []events.Tenure, id events.RepoI
 	if at.IsZero() {
 		return events.HomeForced{}, fail(ErrInvalid, "site %s has written nothing that is known here, so the repository holds nothing: delete it and create it anew", lost)
 	}
-	b := events.HomeForced{Repo: id, Tenure: len(homes) - 1, At: at, To: m.To, After: after, Reason: m.Reason, Actor: actor}
+	b := events.HomeForced{Repo: id, Tenure: len(homes) - 1, At: at, To: m.To, After: after, Reason: m.Reason, Actor: who.Actor()}
 	if m.Repo != "" {
 		return b, n.isRegistryHome(d)
 	}

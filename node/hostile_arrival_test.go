@@ -15,7 +15,7 @@ func TestJoinGoesOnFromTheFirstEntry(t *testing.T) {
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.reachable("b")
-	inv, err := w.sites["a"].Invite(t.Context(), site("c"), time.Hour, "test")
+	inv, err := w.sites["a"].Invite(t.Context(), op, site("c"), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func TestClaimOfMoreOfTheOwnLogStopsNoWrites(t *testing.T) {
 	waitFor(t, "b to be asked", func() bool { return h.count("log") > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if _, err := w.sites["a"].Block(ctx, events.VersionPatternOf(moduleVersion("blocked.example/meanwhile", "")), "a test", "test"); err != nil {
+	if _, err := w.sites["a"].Block(ctx, op, events.VersionPatternOf(moduleVersion("blocked.example/meanwhile", "")), "a test"); err != nil {
 		t.Errorf("a write while b keeps the site waiting: %v", err)
 	}
 	w.reported("a", "site b says to hold more of this site's log", "does not show an entry that this site signed")
@@ -53,7 +53,7 @@ func TestClaimOfMoreOfTheOwnLogStopsNoWrites(t *testing.T) {
 // and are reported, also if the site promises more of its log for ever.
 func TestOverreachCountsNowhere(t *testing.T) {
 	w, h := besieged(t, nil)
-	local, err := w.sites["a"].Repo(name("local"))
+	local, err := w.sites["a"].Repo(op, name("local"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,19 +105,19 @@ func TestOverreachCountsNowhere(t *testing.T) {
 	h.origin = nil
 	h.mu.Unlock()
 	for at, n := range w.sites {
-		if _, err := n.Repository(name("evil")); err == nil {
+		if _, err := n.Repository(op, name("evil")); err == nil {
 			t.Errorf("site %s has the repository of b", at)
 		}
-		if got, err := n.Repo(name("local")); err != nil || got.Home != local.Home || len(got.Owns) != 1 || got.Owns[0] != pattern("corp.example/**") {
+		if got, err := n.Repo(op, name("local")); err != nil || got.Home != local.Home || len(got.Owns) != 1 || got.Owns[0] != pattern("corp.example/**") {
 			t.Errorf("site %s: repository local is %+v, %v", at, got, err)
 		}
 		if _, err := w.zip(at, "local", mv); err == nil {
 			t.Errorf("site %s serves what b published", at)
 		}
-		if len(n.Blocks()) != 1 {
-			t.Errorf("site %s has %d blocks", at, len(n.Blocks()))
+		if len(must(n.Blocks(op))) != 1 {
+			t.Errorf("site %s has %d blocks", at, len(must(n.Blocks(op))))
 		}
-		for _, s := range n.Sites() {
+		for _, s := range must(n.Sites(op)) {
 			if s.Name == site("friend") || s.State != "member" {
 				t.Errorf("site %s takes %v to be %s", at, s.Name, s.State)
 			}

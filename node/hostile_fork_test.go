@@ -65,7 +65,7 @@ func TestForkFreezesTheLogUntilItsSiteIsRemoved(t *testing.T) {
 	w.close("c")
 	w.open("c")
 	w.reported("c", "site b signed two different entries for the place") // it has not forgotten
-	if _, err := w.sites["a"].RemoveSite(t.Context(), h.name, "it forked", "test"); err != nil {
+	if _, err := w.sites["a"].RemoveSite(t.Context(), op, h.name, "it forked"); err != nil {
 		t.Fatal(err)
 	}
 	for name := range w.sites {
@@ -88,7 +88,7 @@ func TestForkEndsWithANewEpoch(t *testing.T) {
 	for name := range w.sites {
 		w.reported(name, "site b began epoch 2 of its log", "1 entries that it had written count no more")
 		w.until(name, "is over the fork", func(r node.Replication) bool { return !saysOf(r, name, "signed two different entries") })
-		for _, b := range w.sites[name].Blocks() {
+		for _, b := range must(w.sites[name].Blocks(op)) {
 			if b.Module == "evil.example/for-a" || b.Module == "evil.example/for-c" {
 				t.Errorf("site %s counts an entry of before the new epoch", name)
 			}
@@ -139,7 +139,7 @@ func TestBrokenChainFreezesTheLog(t *testing.T) {
 // on, and it can't speak to the others any more.
 func TestRemovedSiteIsFollowedNoFurther(t *testing.T) {
 	w, h := besieged(t, nil)
-	if _, err := w.sites["a"].RemoveSite(t.Context(), h.name, "gone bad", "test"); err != nil {
+	if _, err := w.sites["a"].RemoveSite(t.Context(), op, h.name, "gone bad"); err != nil {
 		t.Fatal(err)
 	}
 	w.same()

@@ -60,7 +60,7 @@ func (w *world) turn(name string) *hostile {
 		asked:    map[string]int{},
 	}
 	w.reachable(name)
-	if log, err := w.sites[name].Log(h.name, 1); err == nil {
+	if log, err := w.sites[name].Log(op, h.name, 1); err == nil {
 		h.log = entriesOf(w.t, log)
 	} // else it has written nothing
 	w.close(name)
@@ -105,7 +105,7 @@ func (w *world) reachable(name string) {
 	addr := w.sites[name].PeerAddr().String()
 	for at, n := range w.sites {
 		waitFor(w.t, at+" to know how "+name+" is reached", func() bool {
-			return slices.ContainsFunc(n.Sites(), func(s node.SiteInfo) bool { return s.Name == site(name) && slices.Contains(s.Addresses, addr) })
+			return slices.ContainsFunc(must(n.Sites(op)), func(s node.SiteInfo) bool { return s.Name == site(name) && slices.Contains(s.Addresses, addr) })
 		})
 	}
 }
@@ -125,7 +125,7 @@ func entriesOf(t testing.TB, log iter.Seq2[events.Entry, error]) (list []events.
 // logAt returns a site's log as another one holds it.
 func (w *world) logAt(at, of string) []events.Entry {
 	w.t.Helper()
-	log, err := w.sites[at].Log(site(of), 1)
+	log, err := w.sites[at].Log(op, site(of), 1)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func (w *world) peers(but string) (list []replication.Peer) {
 // status returns how a site stands as another one sees it.
 func (w *world) status(at, of string) node.SiteStatus {
 	w.t.Helper()
-	r, err := w.sites[at].Replication()
+	r, err := w.sites[at].Replication(op)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func forgeToken(t testing.TB, token string, change func(map[string]any)) string 
 
 func invite(t testing.TB, n *node.Node, name string, valid time.Duration) string {
 	t.Helper()
-	inv, err := n.Invite(t.Context(), site(name), valid, "test")
+	inv, err := n.Invite(t.Context(), op, site(name), valid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
 		}
 	}
-	if got := len(w.sites["a"].Sites()); got != 2 { // a, and b as invited
+	if got := len(must(w.sites["a"].Sites(op))); got != 2 { // a, and b as invited
 		t.Errorf("%d sites are known", got)
 	}
 	w.opts["b"] = node.Options{Logger: quiet(t, "b")}
@@ -110,7 +110,7 @@ func TestExpiredInvitationIsRefusedAtHome(t *testing.T) {
 	w := newWorld(t, defaults(nil))
 	token := forgeToken(t, invite(t, w.sites["a"], "b", time.Millisecond), func(says map[string]any) { says["e"] = time.Now().Add(time.Hour).Unix() })
 	waitFor(t, "the invitation to expire", func() bool {
-		for _, s := range w.sites["a"].Sites() {
+		for _, s := range must(w.sites["a"].Sites(op)) {
 			if s.Expires != nil && time.Now().After(*s.Expires) {
 				return true
 			}

@@ -21,7 +21,7 @@ func besieged(t *testing.T, up *proxy) (*world, *hostile) {
 	w.join("b", "a", false)
 	w.join("c", "a", false)
 	w.connected()
-	if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(moduleVersion("blocked.example/first", "v1.0.0")), "while it was honest", "test"); err != nil {
+	if _, err := w.sites["b"].Block(t.Context(), op, events.VersionPatternOf(moduleVersion("blocked.example/first", "v1.0.0")), "while it was honest"); err != nil {
 		t.Fatal(err)
 	}
 	w.same()
@@ -100,7 +100,7 @@ func TestForgedEntriesAreRefused(t *testing.T) {
 	w.goesOn("v1.1.0")
 	for name := range w.sites {
 		w.until(name, "has forgiven", func(r node.Replication) bool { return !saysOf(r, name, "that are refused") })
-		for _, b := range w.sites[name].Blocks() {
+		for _, b := range must(w.sites[name].Blocks(op)) {
 			if b.Module == "evil.example/forged" {
 				t.Errorf("site %s took a forged block", name)
 			}
@@ -154,7 +154,7 @@ func TestStallingSourceIsPassedOver(t *testing.T) {
 	w.connected()
 	w.same()
 	w.close("c")
-	if _, err := w.sites["d"].Block(t.Context(), events.VersionPatternOf(moduleVersion("blocked.example/d", "")), "a test", "test"); err != nil {
+	if _, err := w.sites["d"].Block(t.Context(), op, events.VersionPatternOf(moduleVersion("blocked.example/d", "")), "a test"); err != nil {
 		t.Fatal(err)
 	}
 	w.until("a", "has the block", func(r node.Replication) bool { return markOf(r, "a", site("d")).Seq == 1 })

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"registry-node/events"
@@ -24,16 +26,23 @@ type NewRepo struct {
 	Settings events.RepoSettings `json:"settings"`
 }
 
-// Init makes a registry of one site in dir, with these repositories. The
+// Fresh is what a new registry holds.
+type Fresh struct {
+	Repos  []NewRepo
+	Groups map[string][]string     // the users in each
+	Rules  map[string]events.Grant // by name
+}
+
+// Init makes a registry of one site in dir, with what fresh says. The
 // directory must be empty or not exist; what an Init that was cut short left is
 // taken up again. An existing registry is left alone and is no error: made
 // tells.
-func Init(ctx context.Context, dir string, site events.Site, repos []NewRepo, opts Options) (made bool, err error) {
+func Init(ctx context.Context, dir string, site events.Site, fresh Fresh, opts Options) (made bool, err error) {
 	err = checkFormat(dir)
 	if !errors.Is(err, ErrNoData) {
 		return false, err
 	}
-	for _, r := range repos { // before anything is made
+	for _, r := range fresh.Repos { // before anything is made
 		if r.Kind != events.Remote {
 			continue
 		}
@@ -58,7 +67,7 @@ func Init(ctx context.Context, dir string, site events.Site, repos []NewRepo, op
 	if err != nil {
 		return false, err
 	}
-	err = errors.Join(n.writeGenesis(ctx, genesis, repos), n.Close())
+	err = errors.Join(n.writeGenesis(ctx, genesis, fresh), n.Close())
 	if err != nil {
 		return false, err
 	}
@@ -129,9 +138,9 @@ func makeIdentity(dir string, site events.Site) (events.SiteJoined, ed25519.Priv
 	return g, key, WriteFile(filepath.Join(dir, siteFile), b, 0o600)
 }
 
-// writeGenesis appends the first event of the registry and makes its
-// repositories, unless an earlier try did.
-func (n *Node) writeGenesis(ctx context.Context, g events.SiteJoined, repos []NewRepo) error {
+// writeGenesis appends the first event of the registry and makes what it is to
+// hold, unless an earlier try did.
+func (n *Node) writeGenesis(ctx context.Context, g events.SiteJoined, fresh Fresh) error {
 	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if !v.dir.Home().IsZero() {
 			return nil, nil
@@ -141,11 +150,28 @@ func (n *Node) writeGenesis(ctx context.Context, g events.SiteJoined, repos []Ne
 	if err != nil {
 		return err
 	}
-	for _, r := range repos {
-		_, err := n.CreateRepo(ctx, r, "init")
+	for _, r := range fresh.Repos {
+		_, err := n.CreateRepo(ctx, n.self(), r)
 		if err != nil && !errors.Is(err, ErrExists) {
 			return err
 		}
 	}
-	return nil
+	_, err = n.commits.propose(ctx, func(v view) ([]events.Body, error) { return fresh.rights(v.dir, n.self().Actor()), nil })
+	return err
+}
+
+// rights returns the groups and rules that are not there yet.
+func (f Fresh) rights(d *events.Directory, actor string) (bodies []events.Body) {
+	groups, rules := d.Groups(), d.Rules()
+	for _, name := range slices.Sorted(maps.Keys(f.Groups)) {
+		if _, has := groups[name]; !has {
+			bodies = append(bodies, events.GroupChanged{Name: name, Members: f.Groups[name], Actor: actor})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Rules)) {
+		if _, has := rules[name]; !has {
+			bodies = append(bodies, events.PermissionChanged{Name: name, Grant: f.Rules[name], Actor: actor})
+		}
+	}
+	return bodies
 }

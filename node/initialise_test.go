@@ -15,16 +15,16 @@ func TestInitMakesOneRegistryOnce(t *testing.T) {
 	up := newProxy(t)
 	dir := filepath.Join(t.TempDir(), "deep", "data")
 	opts, _ := options(t)
-	if made, err := node.Init(t.Context(), dir, site("a"), defaults(up), opts); err != nil || !made {
+	if made, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil || !made {
 		t.Fatalf("first: %v, %v", made, err)
 	}
 	n := openNode(t, dir)
 	registry := n.Registry()
-	if got := len(n.Repos()); got != 3 {
+	if got := len(must(n.Repos(op))); got != 3 {
 		t.Errorf("%d repositories, want 3", got)
 	}
 	n.Close()
-	if made, err := node.Init(t.Context(), dir, site("b"), nil, opts); err != nil || made {
+	if made, err := node.Init(t.Context(), dir, site("b"), node.Fresh{}, opts); err != nil || made {
 		t.Errorf("again: %v, %v, want it left alone", made, err)
 	}
 	if n := openNode(t, dir); n.Registry() != registry || n.Site() != site("a") {
@@ -36,7 +36,7 @@ func TestInitMakesOneRegistryOnce(t *testing.T) {
 func TestInitIsTakenUpAgain(t *testing.T) {
 	opts, _ := options(t)
 	whole := t.TempDir()
-	if _, err := node.Init(t.Context(), whole, site("a"), defaults(nil), opts); err != nil {
+	if _, err := node.Init(t.Context(), whole, site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil {
 		t.Fatal(err)
 	}
 	for _, missing := range [][]string{
@@ -53,12 +53,12 @@ func TestInitIsTakenUpAgain(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, ".site.json-1234"), []byte("{"), 0o600); err != nil { // as a kill leaves it
 			t.Fatal(err)
 		}
-		if made, err := node.Init(t.Context(), dir, site("a"), defaults(nil), opts); err != nil || !made {
+		if made, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil || !made {
 			t.Errorf("without %v: %v, %v", missing, made, err)
 			continue
 		}
 		n := openNode(t, dir)
-		if got := len(n.Repos()); got != 2 {
+		if got := len(must(n.Repos(op))); got != 2 {
 			t.Errorf("without %v: %d repositories, want 2", missing, got)
 		}
 		n.Close()
@@ -83,7 +83,7 @@ func TestInitRefuses(t *testing.T) {
 		{"an upstream that is this node", filepath.Join(t.TempDir(), "data"), loop, "this node itself", node.ErrInvalid},
 	} {
 		before, _ := os.ReadDir(tt.dir)
-		_, err := node.Init(t.Context(), tt.dir, site("a"), tt.repos, opts)
+		_, err := node.Init(t.Context(), tt.dir, site("a"), node.Fresh{Repos: tt.repos}, opts)
 		if err == nil || !strings.Contains(err.Error(), tt.text) || tt.kind != nil && !errors.Is(err, tt.kind) {
 			t.Errorf("%s: got %v, want %q", tt.what, err, tt.text)
 		}

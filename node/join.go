@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 	"registry-node/node/index"
 	"registry-node/replication"
@@ -112,7 +113,10 @@ type awayInvitation struct {
 // Invite makes an invitation for a new site, which opens for as long as valid
 // says, at most a week. Errors: ErrInvalid, ErrExists (the name is or was a
 // site's), ErrNoSpace, ErrUnavailable (this node can't be reached by others).
-func (n *Node) Invite(ctx context.Context, name events.Site, valid time.Duration, actor string) (Invitation, error) {
+func (n *Node) Invite(ctx context.Context, who *access.Caller, name events.Site, valid time.Duration) (Invitation, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return Invitation{}, err
+	}
 	addresses := n.addresses()
 	switch {
 	case len(addresses) == 0:
@@ -132,8 +136,8 @@ func (n *Node) Invite(ctx context.Context, name events.Site, valid time.Duration
 	}
 	rand.Read(t.Secret)
 	inv := awayInvitation{name, secretHash(t.Secret), time.Unix(t.Expires, 0).UTC()}
-	_, err = n.atRegistryHome(ctx, opInvite, actor, inv, &nothing{}, func() error {
-		_, err := n.invite(ctx, inv, actor)
+	_, err = n.atRegistryHome(ctx, who, opInvite, inv, &nothing{}, func() error {
+		_, err := n.invite(ctx, who, inv)
 		return err
 	})
 	if err != nil {
@@ -143,7 +147,10 @@ func (n *Node) Invite(ctx context.Context, name events.Site, valid time.Duration
 }
 
 // invite records an invitation at this site, the registry's home.
-func (n *Node) invite(ctx context.Context, inv awayInvitation, actor string) (events.Position, error) {
+func (n *Node) invite(ctx context.Context, who *access.Caller, inv awayInvitation) (events.Position, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return events.Position{}, err
+	}
 	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
@@ -151,7 +158,7 @@ func (n *Node) invite(ctx context.Context, inv awayInvitation, actor string) (ev
 		if m, ok := v.dir.Site(inv.Name); ok && len(m.Keys) > 0 {
 			return nil, fail(ErrExists, "site %s has joined already; a name that was used can't be used again", inv.Name)
 		}
-		return []events.Body{events.SiteInvited{Name: inv.Name, Secret: inv.Secret, Expires: inv.Expires, Actor: actor}}, nil
+		return []events.Body{events.SiteInvited{Name: inv.Name, Secret: inv.Secret, Expires: inv.Expires, Actor: who.Actor()}}, nil
 	})
 	return at.Position, err
 }
@@ -183,7 +190,7 @@ func (r joinRequest) text() []byte {
 
 // joinSite has the registry's home decide about a request to join.
 func (n *Node) joinSite(ctx context.Context, r joinRequest) error {
-	_, err := n.atRegistryHome(ctx, opJoin, "node", r, &nothing{}, func() error {
+	_, err := n.atRegistryHome(ctx, n.self(), opJoin, r, &nothing{}, func() error {
 		_, err := n.acceptJoin(ctx, r)
 		return err
 	})

@@ -18,7 +18,7 @@ import (
 // keepNothing has the repository called public keep zips or not.
 func keepNothing(t testing.TB, n *node.Node, nothing bool) {
 	t.Helper()
-	if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{PolicyChange: node.PolicyChange{KeepNothing: &nothing}}, "ann"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{PolicyChange: node.PolicyChange{KeepNothing: &nothing}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -26,7 +26,7 @@ func keepNothing(t testing.TB, n *node.Node, nothing bool) {
 // verified fails the test if something is missing or wrong.
 func verified(t testing.TB, n *node.Node) {
 	t.Helper()
-	if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
+	if v, err := n.Verify(t.Context(), op, func(string, uint64) {}); err != nil || !v.OK() {
 		t.Errorf("verify: %v %v, %v", v, v.Problems, err)
 	}
 }
@@ -133,7 +133,7 @@ func TestKeepAgain(t *testing.T) {
 	if err := os.Remove(blobFile(dir, zipOf(t, mv, tree))); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || v.OK() {
+	if v, err := n.Verify(t.Context(), op, func(string, uint64) {}); err != nil || v.OK() {
 		t.Errorf("a lost zip is not missed: %v", err)
 	}
 }
@@ -161,7 +161,7 @@ func TestKeepNothingAtSeveralSites(t *testing.T) {
 		if heldFile(t, w.path(at), zipOf(t, x, up.trees[x])) {
 			t.Errorf("site %s keeps it", at)
 		}
-		r, err := n.Replication()
+		r, err := n.Replication(op)
 		if err != nil || r.Sites[0].BlobsMissing != 0 {
 			t.Errorf("site %s: %+v, %v", at, r.Sites[0], err)
 		}

@@ -42,7 +42,7 @@ func refreshMeanwhile(t *testing.T, path string) {
 	<-began
 	got := make(chan string)
 	go func() {
-		r, err := n.Refresh(t.Context(), name("public"), path)
+		r, err := n.Refresh(t.Context(), op, name("public"), path)
 		got <- fmt.Sprint(r.Versions, err)
 	}()
 	waitFor(t, "the refresh to wait", func() bool { return n.RefreshedSoFar(name("public"), path) })
@@ -118,7 +118,7 @@ func TestEarlierMemberHoldsBack(t *testing.T) {
 		repos = append(repos[:2:2], second, all)
 		dir := t.TempDir()
 		opts, _ := options(t)
-		if _, err := node.Init(t.Context(), dir, site("a"), repos, opts); err != nil {
+		if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: repos}, opts); err != nil {
 			t.Fatal(err)
 		}
 		n := openNode(t, dir)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/replication"
 )
 
@@ -27,14 +28,28 @@ type SiteInfo struct {
 	CutOff    *events.Mark `json:"cut_off,omitempty"` // of one that left: the last entry that counts
 }
 
-// Sites returns the sites that the registry knows, by name.
-func (n *Node) Sites() []SiteInfo {
+// Sites returns the sites that the registry knows, by name, to its administrators.
+func (n *Node) Sites(who *access.Caller) ([]SiteInfo, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return nil, err
+	}
 	d := n.directory()
 	list := []SiteInfo{}
 	for _, m := range d.Sites() {
 		list = append(list, n.siteInfo(d, m))
 	}
-	return list
+	return list, nil
+}
+
+// Members returns how many sites the registry has.
+func (n *Node) Members() (members int) {
+	d := n.directory()
+	for _, m := range d.Sites() {
+		if d.MemberNow(m.Name) {
+			members++
+		}
+	}
+	return members
 }
 
 func (n *Node) siteInfo(d *events.Directory, m events.Member) SiteInfo {
@@ -64,11 +79,14 @@ type awayRemoval struct {
 // to where its log forked, as far as the registry's home has it, stays; what
 // follows counts nowhere. Its name is burnt. Errors: ErrNotFound, ErrInvalid (it
 // is home of something), ErrNoSpace, ErrUnavailable.
-func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor string) (SiteInfo, error) {
+func (n *Node) RemoveSite(ctx context.Context, who *access.Caller, name events.Site, reason string) (SiteInfo, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return SiteInfo{}, err
+	}
 	if name == n.id.Site {
 		return SiteInfo{}, fail(ErrInvalid, "this is site %s; to end its own membership run: registry-node leave", name)
 	}
-	if err := n.endMembership(ctx, awayRemoval{Name: name, Reason: reason}, actor); err != nil {
+	if err := n.endMembership(ctx, who, awayRemoval{Name: name, Reason: reason}); err != nil {
 		return SiteInfo{}, err
 	}
 	d := n.directory()
@@ -78,7 +96,10 @@ func (n *Node) RemoveSite(ctx context.Context, name events.Site, reason, actor s
 
 // Leave ends the membership of this node's own site. All that it wrote stays.
 // Errors: ErrInvalid (it is home of something), ErrNoSpace, ErrUnavailable.
-func (n *Node) Leave(ctx context.Context, actor string) error {
+func (n *Node) Leave(ctx context.Context, who *access.Caller) error {
+	if err := n.allow(who, access.Everything); err != nil {
+		return err
+	}
 	if err := mayLeave(n.directory(), n.id.Site); err != nil {
 		return err
 	}
@@ -90,7 +111,7 @@ func (n *Node) Leave(ctx context.Context, actor string) error {
 		n.commits.release(holdLeft)
 		return err
 	}
-	err = n.endMembership(ctx, awayRemoval{Name: n.id.Site, Until: m, Reason: "it left"}, actor)
+	err = n.endMembership(ctx, who, awayRemoval{Name: n.id.Site, Until: m, Reason: "it left"})
 	if errors.Is(err, ErrUnavailable) && n.sites.hasLeft(ctx) {
 		return nil // the answer is lost: who is no member is cut off
 	}
@@ -110,9 +131,9 @@ func (s *sites) hasLeft(ctx context.Context) bool {
 	return false
 }
 
-func (n *Node) endMembership(ctx context.Context, r awayRemoval, actor string) error {
-	_, err := n.atRegistryHome(ctx, opSiteLeft, actor, r, &nothing{}, func() error {
-		_, err := n.removeSite(ctx, r, actor)
+func (n *Node) endMembership(ctx context.Context, who *access.Caller, r awayRemoval) error {
+	_, err := n.atRegistryHome(ctx, who, opSiteLeft, r, &nothing{}, func() error {
+		_, err := n.removeSite(ctx, who, r)
 		return err
 	})
 	return err
@@ -120,7 +141,7 @@ func (n *Node) endMembership(ctx context.Context, r awayRemoval, actor string) e
 
 // removeSite decides about the end of a membership at this site, the registry's
 // home.
-func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (events.Position, error) {
+func (n *Node) removeSite(ctx context.Context, who *access.Caller, r awayRemoval) (events.Position, error) {
 	if !r.Until.IsZero() { // what it wrote before it asked is to stay
 		wait, cancel := context.WithTimeout(ctx, readBack)
 		defer cancel()
@@ -139,7 +160,7 @@ func (n *Node) removeSite(ctx context.Context, r awayRemoval, actor string) (eve
 		if err != nil {
 			return nil, err
 		}
-		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: last.Mark, Hash: last.Hash, Reason: r.Reason, Actor: actor}}, nil
+		return []events.Body{events.SiteLeft{Name: r.Name, CutOff: last.Mark, Hash: last.Hash, Reason: r.Reason, Actor: who.Actor()}}, nil
 	})
 	return at.Position, err
 }
@@ -194,7 +215,7 @@ func (s *sites) describe(ctx context.Context, cert tls.Certificate) {
 		if m.Certificate == b.Certificate && (reflect.DeepEqual(m.Addresses, b.Addresses) || len(m.Addresses)+len(b.Addresses) == 0) {
 			return
 		}
-		_, err := n.atRegistryHome(ctx, opSiteChange, "node", b, &nothing{}, func() error {
+		_, err := n.atRegistryHome(ctx, n.self(), opSiteChange, b, &nothing{}, func() error {
 			_, err := n.changeSite(ctx, b)
 			return err
 		})

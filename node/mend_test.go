@@ -110,7 +110,7 @@ func TestCopiesMendEachOther(t *testing.T) {
 				t.Errorf("state hash %s, then %s", before, after)
 			}
 			waitFor(t, "the copies to be equal", func() bool {
-				v, err := n.Verify(t.Context(), func(string, uint64) {})
+				v, err := n.Verify(t.Context(), op, func(string, uint64) {})
 				return err == nil && v.OK()
 			})
 			for i := range versions {
@@ -138,7 +138,7 @@ func showLoss(t *testing.T, dir string, versions int) {
 		return
 	}
 	defer n.Close()
-	v, err := n.Verify(t.Context(), func(string, uint64) {})
+	v, err := n.Verify(t.Context(), op, func(string, uint64) {})
 	if err != nil || v.OK() {
 		t.Errorf("without mending nothing is lost: %v, %v", v, err)
 	}
@@ -252,7 +252,7 @@ func TestRebuildWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := stateHash(t, n)
-	if _, err := n.Rebuild(t.Context(), func(uint64) {}); err != nil {
+	if _, err := n.Rebuild(t.Context(), op, func(uint64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if after := stateHash(t, n); after != before {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 	"registry-node/node/index"
 	"registry-node/replication"
@@ -79,6 +80,8 @@ type Node struct {
 type state struct {
 	dir     *events.Directory
 	remotes map[events.RepoID]*remote
+	// rights say who may do what.
+	rights *access.Table
 	// alone says that there never was another site: all content is this site's
 	// own.
 	alone bool

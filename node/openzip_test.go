@@ -16,7 +16,7 @@ func TestRemovedZipIsNotLost(t *testing.T) {
 	if _, err := readZip(t, repo(t, n, "all"), mv); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Evict(t.Context(), name("public"), versionPattern(t, "pub.example/**")); err != nil {
+	if _, err := n.Evict(t.Context(), op, name("public"), versionPattern(t, "pub.example/**")); err != nil {
 		t.Fatal(err)
 	}
 	asked := up.count("")
@@ -25,7 +25,7 @@ func TestRemovedZipIsNotLost(t *testing.T) {
 	if _, err := readZip(t, held, mv); kindOf(err) != node.ErrNotFound {
 		t.Errorf("held only: %v, want ErrNotFound", err)
 	}
-	if err := n.SetOffline(true); err != nil {
+	if err := n.SetOffline(op, true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := readZip(t, repo(t, n, "all"), mv); kindOf(err) != node.ErrUnavailable || !strings.Contains(err.Error(), "offline") {

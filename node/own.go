@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 	"registry-node/replication"
 )
@@ -271,7 +272,10 @@ func (s *sites) ownForked(from events.Site, p events.Position) {
 // good: the log goes on in a new epoch. What other sites hold of it is taken
 // back before, and what stands here in places that they hold otherwise is set
 // aside. Errors: ErrUnavailable, ErrNoSpace.
-func (n *Node) NewEpoch(ctx context.Context, actor string) (events.Position, error) {
+func (n *Node) NewEpoch(ctx context.Context, who *access.Caller) (events.Position, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return events.Position{}, err
+	}
 	if n.joining() {
 		return events.Position{}, fail(ErrUnavailable, "site %s is no member of the registry, or does not know it yet", n.id.Site)
 	}
@@ -279,7 +283,7 @@ func (n *Node) NewEpoch(ctx context.Context, actor string) (events.Position, err
 		return events.Position{}, err
 	}
 	n.commits.mu.Lock()
-	pos, err := n.commits.newEpoch(ctx, actor)
+	pos, err := n.commits.newEpoch(ctx, who)
 	n.commits.mu.Unlock()
 	if err != nil {
 		return pos, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // admits reports whether the include and exclude patterns of a remote repository
@@ -15,18 +16,38 @@ func (r *Repository) admits(path string) bool {
 	return r.repo.Kind != events.Remote || events.Admits(r.repo.Settings.Include, r.repo.Settings.Exclude, path)
 }
 
-// excluded is the error for a module path that the patterns keep out: ErrForbidden,
-// so that the go command stops and says why. But a path below a module that is
+// barrier is what keeps a module path from being answered for.
+type barrier uint8
+
+const (
+	noBarrier barrier = iota
+	byPatterns
+	byRights // of the caller
+)
+
+// mayRead reports whether the caller may read a module of a local or remote
+// repository.
+func (r *Repository) mayRead(path string) bool {
+	return r.st.rights.Allows(r.who, access.Need{Action: access.Read, Repo: r.repo.Name.String(), Module: path})
+}
+
+// excluded is the error for a module path that patterns or rights keep out:
+// ErrForbidden or ErrUnauthorized, so that the go command stops and says why. It is
+// the same whether or not there is such a module. But a path below a module that is
 // there is only a package of it, for which the go command asks as it does for all
 // prefixes of an import path; a refusal would fail "go get M/sub/pkg" (GOPROXY
 // reference, candidate paths), so that is ErrNotFound.
-func (r *Repository) excluded(ctx context.Context, path string) error {
+func (r *Repository) excluded(ctx context.Context, path string, by barrier) error {
 	module, err := r.moduleAbove(ctx, path)
 	switch {
 	case err != nil:
 		return err
+	case module != "" && by == byRights:
+		return fail(ErrNotFound, "%s: not found in repository %s, as far as you may read it; %s is there", path, r.repo.Name, module)
 	case module != "":
 		return fail(ErrNotFound, "%s: the patterns of repository %s keep it out; %s is there", path, r.repo.Name, module)
+	case by == byRights:
+		return denied(r.who, access.Need{Action: access.Read, Repo: r.repo.Name.String(), Module: path})
 	}
 	return fail(ErrForbidden, "%s: the include and exclude patterns of repository %s keep it out; an administrator changes them with: registry-node repo set", path, r.repo.Name)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 )
 
@@ -29,7 +30,10 @@ const MaxPending = 10_000
 // next to open first, at most MaxPending; more says whether there are others. It
 // reads what the logs say since the minimum age ago, and nothing before. Errors:
 // ErrNotFound, ErrInvalid (not a remote repository, or one without a minimum age).
-func (n *Node) Pending(ctx context.Context, name events.RepoName) (list []Pending, more bool, err error) {
+func (n *Node) Pending(ctx context.Context, who *access.Caller, name events.RepoName) (list []Pending, more bool, err error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return nil, false, err
+	}
 	r, err := n.remoteNamed(name)
 	if err != nil {
 		return nil, false, err

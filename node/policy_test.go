@@ -33,7 +33,7 @@ func newRemote(t testing.TB, up *proxy, change func(*events.RepoSettings)) *node
 	change(&repos[1].Settings)
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if _, err := node.Init(t.Context(), dir, site("a"), repos, opts); err != nil {
+	if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: repos}, opts); err != nil {
 		t.Fatal(err)
 	}
 	return openNode(t, dir)
@@ -78,7 +78,7 @@ func TestListStandsForItsTime(t *testing.T) {
 			t.Errorf("%s: asked %d times within its time, want once", path, got)
 		}
 	}
-	got, err := n.Refresh(t.Context(), name("public"), "pub.example/m")
+	got, err := n.Refresh(t.Context(), op, name("public"), "pub.example/m")
 	if err != nil || strings.Join(got.Versions, " ") != "v1.0.0 v1.1.0" {
 		t.Errorf("refreshed: %+v, %v", got, err)
 	}
@@ -91,13 +91,13 @@ func TestListStandsForItsTime(t *testing.T) {
 	if got := listed(t, r, "pub.example/new"); got != node.ErrNotFound.Error() {
 		t.Errorf("another module: %s", got)
 	}
-	if _, err := n.Refresh(t.Context(), name("public"), ""); err != nil {
+	if _, err := n.Refresh(t.Context(), op, name("public"), ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := listed(t, r, "pub.example/new"); got != "v0.1.0" {
 		t.Errorf("after the refresh of all: %s", got)
 	}
-	if _, err := n.Refresh(t.Context(), name("local"), ""); !errors.Is(err, node.ErrInvalid) {
+	if _, err := n.Refresh(t.Context(), op, name("local"), ""); !errors.Is(err, node.ErrInvalid) {
 		t.Errorf("refresh of a local repository: %v", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestStaleUpToAnAge(t *testing.T) {
 		})
 		if tt.staleFor == "1s" {
 			waitFor(t, "the answer to be too old", func() bool { return listed(t, r, "pub.example/m") == tt.want })
-			if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(true)}}, "test"); err != nil {
+			if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(true)}}); err != nil {
 				t.Fatal(err)
 			}
 			if got := listed(t, repo(t, n, "all"), "pub.example/m"); got != "v1.0.0" {
@@ -157,7 +157,7 @@ func TestOfflineAsksNobody(t *testing.T) {
 	up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if _, err := node.Init(t.Context(), dir, site("a"), defaults(up), opts); err != nil {
+	if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil {
 		t.Fatal(err)
 	}
 	n := openNode(t, dir)
@@ -192,21 +192,21 @@ func TestOfflineAsksNobody(t *testing.T) {
 			t.Errorf("%s: the upstream was asked %d times", what, got-asked)
 		}
 	}
-	if err := n.SetOffline(true); err != nil {
+	if err := n.SetOffline(op, true); err != nil {
 		t.Fatal(err)
 	}
 	check("the node")
 	n.Close()
 	n = openNode(t, dir)
 	check("the node, after a restart")
-	if err := n.SetOffline(false); err != nil {
+	if err := n.SetOffline(op, false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(true)}}, "test"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(true)}}); err != nil {
 		t.Fatal(err)
 	}
 	check("the repository")
-	if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(false)}}, "test"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{PolicyChange: node.PolicyChange{Offline: new(false)}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := repo(t, n, "all").Info(t.Context(), "pub.example/m", "v1.1.0"); err != nil {
@@ -263,7 +263,7 @@ func TestMemberRules(t *testing.T) {
 	repos[2].Settings.MemberRules = []events.MemberRule{{Member: name("public"), Exclude: patterns("pub.example/secret")}}
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if _, err := node.Init(t.Context(), dir, site("a"), repos, opts); err != nil {
+	if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: repos}, opts); err != nil {
 		t.Fatal(err)
 	}
 	n := openNode(t, dir)
@@ -328,7 +328,7 @@ func TestCooldown(t *testing.T) {
 		s.NoMinAge = []events.VersionPattern{versionPattern(t, "pub.example/m@v1.0.1"), versionPattern(t, "trusted.example/**")}
 	})
 	year := time.Now().AddDate(-1, 0, 0)
-	seeded, err := n.SeedTimes(t.Context(), name("public"), []node.Dated{{Path: "pub.example/m", Version: "v1.0.0", Timestamp: year}}, "test")
+	seeded, err := n.SeedTimes(t.Context(), op, name("public"), []node.Dated{{Path: "pub.example/m", Version: "v1.0.0", Timestamp: year}})
 	if err != nil || seeded != (node.Seeded{Recorded: 1}) {
 		t.Fatalf("%+v, %v", seeded, err)
 	}
@@ -377,7 +377,7 @@ func TestCooldown(t *testing.T) {
 		t.Errorf("exempt: %v", err)
 	}
 	waitFor(t, "what was seen to be recorded", n.NothingToRecord)
-	pending, more, err := n.Pending(t.Context(), name("public"))
+	pending, more, err := n.Pending(t.Context(), op, name("public"))
 	var names []string
 	for _, p := range pending {
 		names = append(names, p.Module+"@"+p.Version)
@@ -389,7 +389,7 @@ func TestCooldown(t *testing.T) {
 		t.Errorf("pending: %s, %v", got, err)
 	}
 	// When it opens, all of it does.
-	if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{PolicyChange: node.PolicyChange{MinAge: new(span("1s"))}}, "test"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{PolicyChange: node.PolicyChange{MinAge: new(span("1s"))}}); err != nil {
 		t.Fatal(err)
 	}
 	r = repo(t, n, "all")
@@ -416,7 +416,7 @@ func TestSeedTimes(t *testing.T) {
 		{Path: "pub.example/a", Version: "v0.0.1", Timestamp: time.Now().AddDate(0, -1, 0)},
 	}
 	for i, want := range []node.Seeded{{Recorded: 3}, {Known: 3}} {
-		if got, err := n.SeedTimes(t.Context(), name("public"), dates, "test"); err != nil || got != want {
+		if got, err := n.SeedTimes(t.Context(), op, name("public"), dates); err != nil || got != want {
 			t.Errorf("%d: %+v, %v, want %+v", i, got, err, want)
 		}
 	}
@@ -427,7 +427,7 @@ func TestSeedTimes(t *testing.T) {
 		"the future": {Path: "m.test/a", Version: "v1.0.0", Timestamp: time.Now().Add(time.Hour)}, "no time": {Path: "m.test/a", Version: "v1.0.0"},
 		"a path": {Path: "m", Version: "v1.0.0", Timestamp: time.Unix(1, 0)}, "a version": {Path: "m.test/a", Version: "v1", Timestamp: time.Unix(1, 0)},
 	} {
-		if _, err := n.SeedTimes(t.Context(), name("public"), []node.Dated{d}, "test"); !errors.Is(err, node.ErrInvalid) {
+		if _, err := n.SeedTimes(t.Context(), op, name("public"), []node.Dated{d}); !errors.Is(err, node.ErrInvalid) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // Publication is a version to be published.
@@ -18,7 +19,6 @@ type Publication struct {
 	Zip     io.Reader // the module zip
 	Time    time.Time // of the tag's commit; zero for the time of publishing
 	H1      events.H1 // of the zip as the publisher computed it; zero if unknown
-	Actor   string
 }
 
 // Published is what became of a publication.
@@ -47,19 +47,19 @@ type Published struct {
 // error the version is durable in both copies of the log and every later read
 // at this node sees it. Publishing the same content again succeeds.
 //
-// Errors: ErrNotFound (no such repository), ErrForbidden (not a local one, or
-// it does not own the path, or a block), ErrInvalid (path or version),
-// ErrTooLarge, ErrUnprocessable (the zip breaks a rule), ErrExists (there is
-// other content), ErrNoSpace, ErrUnavailable.
-func (n *Node) Publish(ctx context.Context, p Publication) (Published, error) {
-	r, err := n.deployable(p.Repo)
+// Errors: ErrUnauthorized, ErrForbidden (the caller may not, or it is not a local
+// one, or it does not own the path, or a block), ErrNotFound (no such repository),
+// ErrInvalid (path or version), ErrTooLarge, ErrUnprocessable (the zip breaks a
+// rule), ErrExists (there is other content), ErrNoSpace, ErrUnavailable.
+func (n *Node) Publish(ctx context.Context, who *access.Caller, p Publication) (Published, error) {
+	r, err := n.deployable(who, p.Repo, p.Version.Path)
 	if err != nil {
 		return Published{}, err
 	}
 	if err := events.CheckVersion(p.Version); err != nil {
 		return Published{}, because(err, ErrInvalid, "%v", err)
 	}
-	a := admission{repo: r, mv: p.Version, published: true, at: p.Time, actor: p.Actor, wantH1: p.H1}
+	a := admission{repo: r, mv: p.Version, published: true, at: p.Time, who: who, actor: who.Actor(), wantH1: p.H1}
 	if err := a.allowed(n.directory(), r); err != nil {
 		return Published{}, err
 	}
@@ -111,29 +111,48 @@ func published(r *events.Repo, mv module.Version, got admitted) Published {
 	}
 }
 
-// deployable returns the local repository that takes what is published to name.
-func (n *Node) deployable(name events.RepoName) (*events.Repo, error) {
-	d := n.directory()
+// deployable returns the local repository that takes what is published of a module
+// to name. Who may not publish there is told nothing else.
+func (n *Node) deployable(who *access.Caller, name events.RepoName, path string) (*events.Repo, error) {
+	st := n.state.Load()
+	d := st.dir
 	r := d.RepoNamed(name)
-	if r == nil || r.Deleted {
-		return nil, fail(ErrNotFound, "there is no repository called %q", name)
-	}
-	if r.Kind == events.Virtual && !r.Settings.Deploy.IsZero() {
+	if r != nil && !r.Deleted && r.Kind == events.Virtual && !r.Settings.Deploy.IsZero() {
 		if to := d.RepoNamed(r.Settings.Deploy); to != nil && !to.Deleted {
 			r = to
 		}
 	}
-	if r.Kind == events.Local {
-		return r, nil
+	if r != nil && !r.Deleted && r.Kind == events.Virtual && st.readsAny(who, name) {
+		return nil, notLocal(st, who, r, path)
 	}
+	need := access.Need{Action: access.Publish, Repo: name.String(), Module: path}
+	if r != nil {
+		need.Repo = r.Name.String()
+	}
+	switch err := st.allow(who, need); {
+	case err != nil:
+		return nil, err
+	case r == nil || r.Deleted:
+		return nil, fail(ErrNotFound, "there is no repository called %q", name)
+	case r.Kind != events.Local:
+		return nil, notLocal(st, who, r, path)
+	}
+	return r, nil
+}
+
+// notLocal refuses a publication into a repository that takes none.
+func notLocal(st *state, who *access.Caller, r *events.Repo, path string) error {
 	var locals []string
-	for _, l := range d.Repos() {
-		if l.Kind == events.Local {
+	for _, l := range st.dir.Repos() {
+		if l.Kind == events.Local && st.rights.Allows(who, access.Need{Action: access.Publish, Repo: l.Name.String(), Module: path}) {
 			locals = append(locals, l.Name.String())
 		}
 	}
-	return nil, fail(ErrForbidden, "repository %s is %v and takes no publications; local repositories here: %s",
-		name, r.Kind, strings.Join(locals, ", "))
+	if len(locals) == 0 {
+		return fail(ErrForbidden, "repository %s is %v and takes no publications", r.Name, r.Kind)
+	}
+	return fail(ErrForbidden, "repository %s is %v and takes no publications; local repositories here: %s",
+		r.Name, r.Kind, strings.Join(locals, ", "))
 }
 
 // ownsHint returns the pattern that an administrator most likely wants for a

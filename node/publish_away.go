@@ -7,6 +7,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 )
 
@@ -39,7 +40,7 @@ func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) 
 		return Published{}, err
 	}
 	var p Published
-	f, err := n.sites.forward(ctx, home, opPublish, a.actor, awayPublication{
+	f, err := n.sites.forward(ctx, a.who, home, opPublish, awayPublication{
 		Repo: a.repo.ID, Module: a.mv.Path, Version: a.mv.Version, Time: a.at, H1: c.ZipH1, Zip: zip,
 	}, &p)
 	if err != nil {
@@ -50,7 +51,7 @@ func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) 
 }
 
 // publishFor publishes at this site, the home, what another site asks for.
-func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublication, actor string) (Published, events.Position, error) {
+func (n *Node) publishFor(ctx context.Context, who *access.Caller, from events.Site, b awayPublication) (Published, events.Position, error) {
 	none := events.Position{}
 	mv := module.Version{Path: b.Module, Version: b.Version}
 	r := n.directory().Repo(b.Repo)
@@ -60,10 +61,13 @@ func (n *Node) publishFor(ctx context.Context, from events.Site, b awayPublicati
 	if err := n.isHomeOf(r); err != nil {
 		return Published{}, none, err
 	}
+	if err := n.allow(who, access.Need{Action: access.Publish, Repo: r.Name.String(), Module: mv.Path}); err != nil {
+		return Published{}, none, err
+	}
 	if err := events.CheckVersion(mv); err != nil {
 		return Published{}, none, because(err, ErrInvalid, "%v", err)
 	}
-	a := admission{repo: r, mv: mv, published: true, at: b.Time, actor: actor, wantH1: b.H1}
+	a := admission{repo: r, mv: mv, published: true, at: b.Time, actor: who.Actor(), wantH1: b.H1}
 	if err := a.allowed(n.directory(), r); err != nil {
 		return Published{}, none, err
 	}

@@ -84,7 +84,7 @@ func TestOneOfManyContentsWins(t *testing.T) {
 	if won != 1 {
 		t.Errorf("%d winners, want 1", won)
 	}
-	entries, err := n.Log(events.Site{}, 1)
+	entries, err := n.Log(op, events.Site{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestPublishRefuses(t *testing.T) {
 	before := stateHash(t, n)
 	for _, tt := range tests {
 		mv := module.Version{Path: tt.path, Version: tt.version}
-		_, err := n.Publish(t.Context(), node.Publication{Repo: name(tt.repo), Version: mv, Zip: bytes.NewReader(zipOf(t, mv, tt.files))})
+		_, err := n.Publish(t.Context(), op, node.Publication{Repo: name(tt.repo), Version: mv, Zip: bytes.NewReader(zipOf(t, mv, tt.files))})
 		if !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: got %v, want %v with %q", tt.what, err, tt.kind, tt.text)
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 	"registry-node/node/upstream"
 )
@@ -38,15 +39,18 @@ type awayPurge struct {
 // returns and at the others as they learn of it, and blocks it everywhere. It
 // can't be undone. The registry's home decides. Errors: ErrInvalid, ErrNotFound
 // (no repository holds it), ErrNoSpace, ErrUnavailable.
-func (n *Node) Purge(ctx context.Context, mv module.Version, reason, actor string) (p Purged, err error) {
+func (n *Node) Purge(ctx context.Context, who *access.Caller, mv module.Version, reason string) (p Purged, err error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return p, err
+	}
 	if err := events.CheckVersion(mv); err != nil {
 		return p, because(err, ErrInvalid, "%v", err)
 	}
 	if reason == "" {
 		return p, fail(ErrInvalid, "a purge needs a reason, which users are told")
 	}
-	_, err = n.atRegistryHome(ctx, opPurge, actor, awayPurge{mv.Path, mv.Version, reason}, &p, func() (err error) {
-		p, _, err = n.purge(ctx, mv, reason, actor)
+	_, err = n.atRegistryHome(ctx, who, opPurge, awayPurge{mv.Path, mv.Version, reason}, &p, func() (err error) {
+		p, _, err = n.purge(ctx, who, mv, reason)
 		return err
 	})
 	if err != nil {
@@ -56,8 +60,11 @@ func (n *Node) Purge(ctx context.Context, mv module.Version, reason, actor strin
 }
 
 // purge decides at this site, the registry's home.
-func (n *Node) purge(ctx context.Context, mv module.Version, reason, actor string) (Purged, events.Position, error) {
+func (n *Node) purge(ctx context.Context, who *access.Caller, mv module.Version, reason string) (Purged, events.Position, error) {
 	var p Purged
+	if err := n.allow(who, access.Everything); err != nil {
+		return p, events.Position{}, err
+	}
 	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		p = Purged{Module: mv.Path, Version: mv.Version}
 		if err := n.isRegistryHome(v.dir); err != nil {
@@ -77,7 +84,7 @@ func (n *Node) purge(ctx context.Context, mv module.Version, reason, actor strin
 			if held := v.dir.ResolveVersion(r, cs); held.Status == events.Purged || r.Kind == events.Virtual {
 				continue
 			}
-			b := events.VersionPurged{ModuleVersion: events.Of(r.ID, mv), Reason: reason, Actor: actor}
+			b := events.VersionPurged{ModuleVersion: events.Of(r.ID, mv), Reason: reason, Actor: who.Actor()}
 			if err := notePurge(v.txn, b); err != nil {
 				return nil, err
 			}
@@ -87,7 +94,7 @@ func (n *Node) purge(ctx context.Context, mv module.Version, reason, actor strin
 			return nil, fail(ErrNotFound, "%s@%s is in no repository; to keep it out, block it: registry-node block %s@%s", mv.Path, mv.Version, mv.Path, mv.Version)
 		}
 		if _, blocked := blockOf(v.dir.Blocks(), events.VersionPatternOf(mv)); !blocked && len(bodies) > 0 {
-			bodies = append(bodies, events.VersionBlocked{Module: mv.Path, Version: mv.Version, Reason: reason, Actor: actor})
+			bodies = append(bodies, events.VersionBlocked{Module: mv.Path, Version: mv.Version, Reason: reason, Actor: who.Actor()})
 		}
 		return bodies, nil
 	})

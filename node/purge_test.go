@@ -68,7 +68,7 @@ func TestPurge(t *testing.T) {
 		mv   module.Version
 		repo string
 	}{{mv, "public"}, {own, "local"}} {
-		got, err := w.sites["b"].Purge(t.Context(), p.mv, "a key leaked", "ann") // asked at b, decided at a
+		got, err := w.sites["b"].Purge(t.Context(), op, p.mv, "a key leaked") // asked at b, decided at a
 		if err != nil || len(got.Repos) != 1 || got.Repos[0] != name(p.repo) {
 			t.Fatalf("purge %v: %+v, %v", p.mv, got, err)
 		}
@@ -87,11 +87,11 @@ func TestPurge(t *testing.T) {
 			if got := listed(t, r, mv.Path); strings.Contains(got, "v1.0.0") {
 				t.Errorf("%s: list of %s: %s", s, mv.Path, got)
 			}
-			if err := n.Unblock(t.Context(), versionPattern(t, mv.Path+"@"+mv.Version), "ann"); kindOf(err) != node.ErrForbidden {
+			if err := n.Unblock(t.Context(), op, versionPattern(t, mv.Path+"@"+mv.Version)); kindOf(err) != node.ErrForbidden {
 				t.Errorf("%s: the block of a purge was taken back: %v", s, err)
 			}
 		}
-		if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
+		if v, err := n.Verify(t.Context(), op, func(string, uint64) {}); err != nil || !v.OK() {
 			t.Errorf("%s: verify: %q, %v", s, v.Problems, err)
 		}
 	}
@@ -103,10 +103,10 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%s holds it again, in %s", s, filepath.Base(where))
 		}
 	}
-	if _, err := w.sites["a"].Purge(t.Context(), mv, "again", "ann"); err != nil {
+	if _, err := w.sites["a"].Purge(t.Context(), op, mv, "again"); err != nil {
 		t.Errorf("purged twice: %v", err)
 	}
-	if _, err := w.sites["a"].Purge(t.Context(), module.Version{Path: "pub.example/none", Version: "v1.0.0"}, "x", "ann"); kindOf(err) != node.ErrNotFound {
+	if _, err := w.sites["a"].Purge(t.Context(), op, module.Version{Path: "pub.example/none", Version: "v1.0.0"}, "x"); kindOf(err) != node.ErrNotFound {
 		t.Errorf("purge of what is nowhere: %v", err)
 	}
 }
@@ -134,13 +134,13 @@ func TestPurgeHoldsEverywhere(t *testing.T) {
 	w.close("b")
 	a = w.open("a")
 	a.DoNotAsk()
-	if _, err := a.Block(t.Context(), versionPattern(t, "pub.example/**"), "for now", "ann"); err != nil {
+	if _, err := a.Block(t.Context(), op, versionPattern(t, "pub.example/**"), "for now"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Purge(t.Context(), mv, "a key leaked", "ann"); err != nil {
+	if _, err := a.Purge(t.Context(), op, mv, "a key leaked"); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Unblock(t.Context(), versionPattern(t, "pub.example/**"), "ann"); err != nil {
+	if err := a.Unblock(t.Context(), op, versionPattern(t, "pub.example/**")); err != nil {
 		t.Fatal(err)
 	}
 	w.open("b")
@@ -191,18 +191,18 @@ func TestEvictionAndDrift(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e, err := n.Evict(t.Context(), name("public"), versionPattern(t, "nosum.example/**@v1.0.*"))
+	e, err := n.Evict(t.Context(), op, name("public"), versionPattern(t, "nosum.example/**@v1.0.*"))
 	if err != nil || e.Versions != 1 || e.Blobs != 1 || e.Bytes == 0 {
 		t.Fatalf("evicted %+v, %v", e, err)
 	}
-	if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
+	if v, err := n.Verify(t.Context(), op, func(string, uint64) {}); err != nil || !v.OK() {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
 	before := up.count("v1.0.0.zip")
 	if _, err := readZip(t, r, mv); err != nil || up.count("v1.0.0.zip") != before+1 {
 		t.Errorf("fetched again: %v, asked %d times", err, up.count("v1.0.0.zip")-before)
 	}
-	if _, err := n.Evict(t.Context(), name("public"), versionPattern(t, "nosum.example/m")); err != nil {
+	if _, err := n.Evict(t.Context(), op, name("public"), versionPattern(t, "nosum.example/m")); err != nil {
 		t.Fatal(err)
 	}
 	tampered := up.trees[mv].with("m.go", "package m // moved tag\n")
@@ -212,11 +212,11 @@ func TestEvictionAndDrift(t *testing.T) {
 			t.Errorf("another tree was taken: %v", err)
 		}
 	}
-	drifts, err := n.Drifts()
+	drifts, err := n.Drifts(op)
 	if err != nil || len(drifts) != 1 || drifts[0].Module != mv.Path || drifts[0].Recorded.ZipH1 == drifts[0].Found.ZipH1 {
 		t.Errorf("drifts %+v, %v", drifts, err)
 	}
-	st, err := n.Status()
+	st, err := n.Status(op)
 	if err != nil || !strings.Contains(strings.Join(st.Replication.Sites[0].Reasons, " "), "drift") {
 		t.Errorf("status says %q, %v", st.Replication.Sites[0].Reasons, err)
 	}
@@ -224,16 +224,16 @@ func TestEvictionAndDrift(t *testing.T) {
 	if _, err := readZip(t, r, mv); err != nil {
 		t.Errorf("the right tree again: %v", err)
 	}
-	if drifts, err := n.Drifts(); err != nil || len(drifts) != 0 {
+	if drifts, err := n.Drifts(op); err != nil || len(drifts) != 0 {
 		t.Errorf("drifts that are over: %+v, %v", drifts, err)
 	}
 	for what, err := range map[string]error{
 		"a local repository": func() error {
-			_, err := n.Evict(t.Context(), name("local"), versionPattern(t, "**"))
+			_, err := n.Evict(t.Context(), op, name("local"), versionPattern(t, "**"))
 			return err
 		}(),
 		"a virtual repository": func() error {
-			_, err := n.Evict(t.Context(), name("all"), versionPattern(t, "**"))
+			_, err := n.Evict(t.Context(), op, name("all"), versionPattern(t, "**"))
 			return err
 		}(),
 	} {
@@ -241,7 +241,7 @@ func TestEvictionAndDrift(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := n.Evict(t.Context(), name("public"), versionPattern(t, "none.example/**")); kindOf(err) != node.ErrNotFound {
+	if _, err := n.Evict(t.Context(), op, name("public"), versionPattern(t, "none.example/**")); kindOf(err) != node.ErrNotFound {
 		t.Errorf("nothing matches: %v", err)
 	}
 }
@@ -280,10 +280,10 @@ func TestSettle(t *testing.T) {
 		t.Fatal(err)
 	}
 	mod := events.HashMod(up.mod(mv))
-	if err := w.sites["b"].Settle(t.Context(), name("public"), mv, mod, events.HashMod([]byte("x")), "wrong", "ann"); kindOf(err) != node.ErrInvalid {
+	if err := w.sites["b"].Settle(t.Context(), op, name("public"), mv, mod, events.HashMod([]byte("x")), "wrong"); kindOf(err) != node.ErrInvalid {
 		t.Errorf("settled on what nobody states: %v", err)
 	}
-	if err := w.sites["b"].Settle(t.Context(), name("public"), mv, mod, zip, "the tag was moved", "ann"); err != nil {
+	if err := w.sites["b"].Settle(t.Context(), op, name("public"), mv, mod, zip, "the tag was moved"); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []string{"a", "b"} {

@@ -143,8 +143,8 @@ func (r *Repository) query(ctx context.Context, path, query string) (Info, error
 		}
 		absent = err
 	}
-	if kept {
-		return Info{}, r.excluded(ctx, path)
+	if kept != noBarrier {
+		return Info{}, r.excluded(ctx, path, kept)
 	}
 	return Info{}, because(absent, ErrNotFound, "%s@%s: repository %s knows no such version, branch or commit", path, query, r.repo.Name)
 }

@@ -181,7 +181,7 @@ func TestBadUpstreamLeavesNothing(t *testing.T) {
 			if after := stateHash(t, n); after != before && tt.suffix != ".zip" {
 				t.Errorf("a bad answer was recorded: %s, then %s", before, after)
 			}
-			v, err := n.Verify(t.Context(), func(string, uint64) {})
+			v, err := n.Verify(t.Context(), op, func(string, uint64) {})
 			if err != nil || !v.OK() || v.Blobs != 0 {
 				t.Errorf("verify: %v, %v", v, err)
 			}
@@ -291,7 +291,7 @@ func TestVirtualListIsTheUnion(t *testing.T) {
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
 	n, _ := newNode(t, up)
-	_, err := n.ChangeRepo(t.Context(), name("local"), node.RepoChange{Owns: patterns("hotfix.example")}, "test")
+	_, err := n.ChangeRepo(t.Context(), op, name("local"), node.RepoChange{Owns: patterns("hotfix.example")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func TestLostBlobIsHealedFromUpstream(t *testing.T) {
 		t.Errorf("damaged zip of a local repository: %v, want ErrUnavailable", err)
 	}
 	up.Close()
-	v, err := n.Verify(t.Context(), func(string, uint64) {})
+	v, err := n.Verify(t.Context(), op, func(string, uint64) {})
 	if err != nil || len(v.Problems) != 2 || !strings.Contains(strings.Join(v.Problems, " "), local.Digest.String()) {
 		t.Errorf("verify: %+v, %v", v, err)
 	}

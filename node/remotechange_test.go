@@ -13,7 +13,7 @@ import (
 
 func change(t *testing.T, n *node.Node, c node.RepoChange) {
 	t.Helper()
-	if _, err := n.ChangeRepo(t.Context(), name("public"), c, "test"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), c); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -44,7 +44,7 @@ func TestAnotherUpstreamIsAskedAnew(t *testing.T) {
 	if got := listed(t, repo(t, n, "all"), "pub.example/m"); got != node.ErrUpstream.Error() {
 		t.Errorf("while the new upstream is down: %s", got)
 	}
-	if _, err := n.Refresh(t.Context(), name("public"), ""); err != nil {
+	if _, err := n.Refresh(t.Context(), op, name("public"), ""); err != nil {
 		t.Fatal(err)
 	}
 	other.fault("/list", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("v1.1.0\n")) })
@@ -98,7 +98,7 @@ func TestChangeKeepsClones(t *testing.T) {
 	opts, _ := options(t)
 	repos := defaults(newProxy(t))
 	repos[1].Settings.Upstream = events.UpstreamVCS
-	if _, err := node.Init(t.Context(), dir, site("a"), repos, opts); err != nil {
+	if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: repos}, opts); err != nil {
 		t.Fatal(err)
 	}
 	n := openNode(t, dir)

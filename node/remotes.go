@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/upstream"
 )
 
@@ -27,13 +28,17 @@ type RemoteStatus struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Remotes returns how the upstreams of the remote repositories stand, by name.
-func (n *Node) Remotes() []RemoteStatus {
+// Remotes returns how the upstreams of the remote repositories stand that the
+// caller manages, by name.
+func (n *Node) Remotes(who *access.Caller) ([]RemoteStatus, error) {
+	if err := n.mayLook(who); err != nil {
+		return nil, err
+	}
 	st := n.state.Load()
 	list := []RemoteStatus{}
 	for _, r := range st.dir.Repos() {
 		rem := st.remotes[r.ID]
-		if rem == nil {
+		if rem == nil || !st.rights.Manages(who, r.Name.String()) {
 			continue
 		}
 		s := RemoteStatus{
@@ -48,7 +53,7 @@ func (n *Node) Remotes() []RemoteStatus {
 		}
 		list = append(list, s)
 	}
-	return list
+	return list, nil
 }
 
 // lastingTrouble is for how long an upstream has to fail, again and again, until

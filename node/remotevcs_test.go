@@ -13,7 +13,7 @@ func TestStrayClonesGo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if made, err := node.Init(t.Context(), dir, site("a"), defaults(nil), opts); err != nil || !made {
+	if made, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil || !made {
 		t.Fatalf("Init: %v, %v", made, err)
 	}
 	stray := filepath.Join(dir, "vcs", "deleted.123")

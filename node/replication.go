@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/index"
 	"registry-node/replication"
 )
@@ -71,8 +72,23 @@ type LogStatus struct {
 }
 
 // Replication returns how the sites stand: of this one as it is, of the others
-// as they said last.
-func (n *Node) Replication() (Replication, error) {
+// as they said last. It is for whoever may read something here; the reasons, which
+// name modules and hosts, are for administrators of the registry. Errors:
+// ErrUnauthorized, ErrForbidden.
+func (n *Node) Replication(who *access.Caller) (Replication, error) {
+	if err := n.mayLook(who); err != nil {
+		return Replication{}, err
+	}
+	r, err := n.replicationNow()
+	if n.allow(who, access.Everything) != nil {
+		for i := range r.Sites {
+			r.Sites[i].Reasons = []string{}
+		}
+	}
+	return r, err
+}
+
+func (n *Node) replicationNow() (Replication, error) {
 	if err := n.index.Load().Err(); err != nil {
 		return Replication{}, fmt.Errorf("status: index: %w", err)
 	}
@@ -327,11 +343,15 @@ const changesEvery = 200 * time.Millisecond
 
 // ReplicationChanges yields how the sites stand, and again whenever that may
 // have changed, at most five times a second, until ctx ends.
-func (n *Node) ReplicationChanges(ctx context.Context) iter.Seq2[Replication, error] {
+func (n *Node) ReplicationChanges(ctx context.Context, who *access.Caller) iter.Seq2[Replication, error] {
 	return func(yield func(Replication, error) bool) {
 		for {
 			ch := n.sites.changes.wait()
-			if !yield(n.Replication()) {
+			r, err := Replication{}, n.recheck(ctx, who)
+			if err == nil {
+				r, err = n.Replication(who)
+			}
+			if !yield(r, err) || err != nil {
 				return
 			}
 			select {

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // RepoInfo is what people are told of a repository.
@@ -23,18 +25,47 @@ type RepoInfo struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Repos returns the repositories that exist, by name.
-func (n *Node) Repos() []RepoInfo {
+// Repos returns the repositories that the caller reads or manages, by name.
+func (n *Node) Repos(who *access.Caller) ([]RepoInfo, error) {
+	if err := n.mayLook(who); err != nil {
+		return nil, err
+	}
 	st := n.state.Load()
 	infos := []RepoInfo{}
 	for _, r := range st.dir.Repos() {
-		infos = append(infos, n.repoInfo(st, r))
+		if st.readsAny(who, r.Name) {
+			infos = append(infos, n.repoInfo(st, r).as(who, st))
+		}
 	}
-	return infos
+	return infos, nil
 }
 
-// Repo returns one repository. It fails with ErrNotFound.
-func (n *Node) Repo(name events.RepoName) (RepoInfo, error) {
+// as returns what a caller is told of a repository: only those who manage it
+// learn how its upstream is reached.
+func (i RepoInfo) as(who *access.Caller, st *state) RepoInfo {
+	if !st.rights.Manages(who, i.Name.String()) {
+		i.Upstream, i.Proxy, i.Secrets, i.AllowInside, i.PlainHosts, i.Problem = "", "", nil, nil, nil, ""
+	}
+	return i
+}
+
+// manage is what it takes to change a repository.
+func manage(name events.RepoName) access.Need {
+	return access.Need{Action: access.Manage, Repo: name.String()}
+}
+
+// Repo returns one repository. It fails with ErrNotFound, and with ErrUnauthorized
+// or ErrForbidden for those who neither read nor manage what is called so.
+func (n *Node) Repo(who *access.Caller, name events.RepoName) (RepoInfo, error) {
+	st := n.state.Load()
+	if !st.readsAny(who, name) {
+		return RepoInfo{}, denied(who, access.Need{Action: access.Read, Repo: name.String()})
+	}
+	i, err := n.repoNamed(name)
+	return i.as(who, st), err
+}
+
+func (n *Node) repoNamed(name events.RepoName) (RepoInfo, error) {
 	st := n.state.Load()
 	r := st.dir.RepoNamed(name)
 	if r == nil || r.Deleted {
@@ -58,30 +89,39 @@ func (n *Node) repoInfo(st *state, r *events.Repo) RepoInfo {
 
 // CreateRepo makes a repository, whose home is this site if nr names none.
 // Errors: ErrExists, ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) CreateRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, error) {
+func (n *Node) CreateRepo(ctx context.Context, who *access.Caller, nr NewRepo) (RepoInfo, error) {
+	if nr.Name.IsZero() || nr.Kind.IsZero() {
+		return RepoInfo{}, fail(ErrInvalid, "a repository needs a name and a kind")
+	}
+	if err := n.allow(who, manage(nr.Name)); err != nil {
+		return RepoInfo{}, err
+	}
 	if nr.Home.IsZero() {
 		nr.Home = n.id.Site
 	}
-	return n.decideAboutRepo(ctx, opRepoCreate, nr.Name, actor, nr, func() (RepoInfo, events.Position, error) {
-		return n.createRepo(ctx, nr, actor)
+	return n.decideAboutRepo(ctx, who, opRepoCreate, nr.Name, nr, func() (RepoInfo, events.Position, error) {
+		return n.createRepo(ctx, who, nr)
 	})
 }
 
 // decideAboutRepo has the registry's home decide about a repository, by local if
 // it is this site, and returns the repository as this node sees it then.
-func (n *Node) decideAboutRepo(ctx context.Context, what string, name events.RepoName, actor string, body any,
+func (n *Node) decideAboutRepo(ctx context.Context, who *access.Caller, what string, name events.RepoName, body any,
 	local func() (RepoInfo, events.Position, error)) (info RepoInfo, err error) {
-	f, err := n.atRegistryHome(ctx, what, actor, body, &info, func() (err error) {
+	f, err := n.atRegistryHome(ctx, who, what, body, &info, func() (err error) {
 		info, _, err = local()
 		return err
 	})
 	if err != nil || f.at.Mark.IsZero() || f.pending {
 		return info, err
 	}
-	return n.Repo(name)
+	return n.repoNamed(name)
 }
 
-func (n *Node) createRepo(ctx context.Context, nr NewRepo, actor string) (RepoInfo, events.Position, error) {
+func (n *Node) createRepo(ctx context.Context, who *access.Caller, nr NewRepo) (RepoInfo, events.Position, error) {
+	if err := n.mayHave(who, nr.Name, events.RepoSettings{}, nr.Settings); err != nil {
+		return RepoInfo{}, events.Position{}, err
+	}
 	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
@@ -107,12 +147,12 @@ func (n *Node) createRepo(ctx context.Context, nr NewRepo, actor string) (RepoIn
 		if err := n.checkSettings(v.dir, nr.Name, nr.Kind, nr.Settings); err != nil {
 			return nil, err
 		}
-		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: nr.Home, Settings: nr.Settings, Actor: actor}}, nil
+		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: nr.Home, Settings: nr.Settings, Actor: who.Actor()}}, nil
 	})
 	if err != nil {
 		return RepoInfo{}, events.Position{}, err
 	}
-	info, err := n.Repo(nr.Name)
+	info, err := n.repoNamed(nr.Name)
 	return info, at.Position, err
 }
 
@@ -125,65 +165,86 @@ func hasVersions(v view, r *events.Repo) (bool, error) {
 
 // ChangeRepo changes the settings of a repository. Errors: ErrNotFound,
 // ErrInvalid, ErrNoSpace, ErrUnavailable.
-func (n *Node) ChangeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, error) {
-	return n.decideAboutRepo(ctx, opRepoChange, name, actor, awayRepo{Name: name, Change: change}, func() (RepoInfo, events.Position, error) {
-		return n.changeRepo(ctx, name, change, actor)
+func (n *Node) ChangeRepo(ctx context.Context, who *access.Caller, name events.RepoName, change RepoChange) (RepoInfo, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return RepoInfo{}, err
+	}
+	return n.decideAboutRepo(ctx, who, opRepoChange, name, awayRepo{Name: name, Change: change}, func() (RepoInfo, events.Position, error) {
+		return n.changeRepo(ctx, who, name, change)
 	})
 }
 
-func (n *Node) changeRepo(ctx context.Context, name events.RepoName, change RepoChange, actor string) (RepoInfo, events.Position, error) {
+func (n *Node) changeRepo(ctx context.Context, who *access.Caller, name events.RepoName, change RepoChange) (RepoInfo, events.Position, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return RepoInfo{}, events.Position{}, err
+	}
 	at, err := n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
 		s := change.Apply(r.Settings)
+		if err := n.mayHave(who, name, r.Settings, s); err != nil {
+			return nil, err
+		}
 		if err := n.checkSettings(v.dir, name, r.Kind, s); err != nil {
 			return nil, err
 		}
-		return events.RepoChanged{Repo: r.ID, Kind: r.Kind, Settings: s, Actor: actor}, nil
+		return events.RepoChanged{Repo: r.ID, Kind: r.Kind, Settings: s, Actor: who.Actor()}, nil
 	})
 	if err != nil {
 		return RepoInfo{}, at, err
 	}
-	info, err := n.Repo(name)
+	info, err := n.repoNamed(name)
 	return info, at, err
 }
 
 // DeleteRepo hides a repository and all in it; nothing is erased. One that is a
 // member of a virtual repository is not deleted. Errors: ErrNotFound, ErrExists
 // (it is a member), ErrNoSpace, ErrUnavailable.
-func (n *Node) DeleteRepo(ctx context.Context, name events.RepoName, reason, actor string) error {
-	_, err := n.atRegistryHome(ctx, opRepoDelete, actor, awayRepo{Name: name, Reason: reason}, &nothing{}, func() error {
-		_, err := n.deleteRepo(ctx, name, reason, actor)
+func (n *Node) DeleteRepo(ctx context.Context, who *access.Caller, name events.RepoName, reason string) error {
+	if err := n.allow(who, manage(name)); err != nil {
+		return err
+	}
+	_, err := n.atRegistryHome(ctx, who, opRepoDelete, awayRepo{Name: name, Reason: reason}, &nothing{}, func() error {
+		_, err := n.deleteRepo(ctx, who, name, reason)
 		return err
 	})
 	return err
 }
 
-func (n *Node) deleteRepo(ctx context.Context, name events.RepoName, reason, actor string) (events.Position, error) {
+func (n *Node) deleteRepo(ctx context.Context, who *access.Caller, name events.RepoName, reason string) (events.Position, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return events.Position{}, err
+	}
 	return n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
 		for _, other := range v.dir.Repos() {
 			if slices.Contains(other.Settings.Members, name) {
 				return nil, fail(ErrExists, "repository %s is a member of %s; take it out there first", name, other.Name)
 			}
 		}
-		return events.RepoDeleted{Repo: r.ID, Reason: reason, Actor: actor}, nil
+		return events.RepoDeleted{Repo: r.ID, Reason: reason, Actor: who.Actor()}, nil
 	})
 }
 
 // RestoreRepo takes a deletion back. Errors: ErrNotFound, ErrExists (it is not
 // deleted), ErrNoSpace, ErrUnavailable.
-func (n *Node) RestoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, error) {
-	return n.decideAboutRepo(ctx, opRepoRestore, name, actor, awayRepo{Name: name}, func() (RepoInfo, events.Position, error) {
-		return n.restoreRepo(ctx, name, actor)
+func (n *Node) RestoreRepo(ctx context.Context, who *access.Caller, name events.RepoName) (RepoInfo, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return RepoInfo{}, err
+	}
+	return n.decideAboutRepo(ctx, who, opRepoRestore, name, awayRepo{Name: name}, func() (RepoInfo, events.Position, error) {
+		return n.restoreRepo(ctx, who, name)
 	})
 }
 
-func (n *Node) restoreRepo(ctx context.Context, name events.RepoName, actor string) (RepoInfo, events.Position, error) {
+func (n *Node) restoreRepo(ctx context.Context, who *access.Caller, name events.RepoName) (RepoInfo, events.Position, error) {
+	if err := n.allow(who, manage(name)); err != nil {
+		return RepoInfo{}, events.Position{}, err
+	}
 	at, err := n.decideRepo(ctx, name, true, func(v view, r *events.Repo) (events.Body, error) {
-		return events.RepoRestored{Repo: r.ID, Actor: actor}, nil
+		return events.RepoRestored{Repo: r.ID, Actor: who.Actor()}, nil
 	})
 	if err != nil {
 		return RepoInfo{}, at, err
 	}
-	info, err := n.Repo(name)
+	info, err := n.repoNamed(name)
 	return info, at, err
 }
 
@@ -252,6 +313,29 @@ func checkMembers(d *events.Directory, name events.RepoName, s events.RepoSettin
 			return fail(ErrInvalid, "repository %s: its member %q is virtual; members are local or remote", name, m)
 		case m == s.Deploy && r.Kind != events.Local:
 			return fail(ErrInvalid, "repository %s: only a local repository takes publications, and %q is %v", name, m, r.Kind)
+		}
+	}
+	return nil
+}
+
+// mayHave reports why a caller may not give a repository these settings: who
+// manages it may not thereby reach what others have. That are the credentials and
+// networks of the node, for which secrets, proxy and addresses inside stand, and
+// the names of modules, which what a repository owns takes from all others.
+func (n *Node) mayHave(who *access.Caller, name events.RepoName, old, s events.RepoSettings) error {
+	st := n.state.Load()
+	if err := st.allow(who, manage(name)); err != nil || st.rights.Allows(who, access.Everything) {
+		return err
+	}
+	switch {
+	case !reflect.DeepEqual(s.Secrets, old.Secrets), s.Proxy != old.Proxy, !slices.Equal(s.AllowInside, old.AllowInside), !slices.Equal(s.PlainHosts, old.PlainHosts):
+		return fail(ErrForbidden, "repository %s: secrets, proxy, allow-inside and plain-hosts are for administrators of the registry to set", name)
+	case len(s.Secrets) > 0 && s.Upstream != old.Upstream:
+		return fail(ErrForbidden, "repository %s has secrets, so only an administrator of the registry may change its upstream", name)
+	}
+	for _, p := range s.Owns {
+		if !slices.ContainsFunc(old.Owns, func(has events.Pattern) bool { return has.Covers(p) }) {
+			return fail(ErrForbidden, "repository %s: that it owns %v is for an administrator of the registry to say, since nobody else may answer for it then", name, p)
 		}
 	}
 	return nil

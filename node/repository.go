@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 )
 
@@ -23,6 +24,7 @@ type Repository struct {
 	node *Node
 	st   *state
 	repo *events.Repo
+	who  *access.Caller
 	// HeldOnly answers from what is held here and never asks an upstream.
 	HeldOnly bool
 	// behind is the entry that the request asks to be considered, and that this
@@ -67,9 +69,19 @@ func (z Zip) Close() error {
 	return z.File.Close()
 }
 
-// Repository returns the repository called name. It fails with ErrNotFound, and
-// with ErrUnavailable while this node lacks what the registry's home decided.
-func (n *Node) Repository(name events.RepoName) (*Repository, error) {
+// Repository returns the repository called name, as a caller may read it: of a
+// virtual one those members, and of these those modules. It fails with
+// ErrUnauthorized or ErrForbidden for those who may read nothing of what is called
+// so, whether or not it is there; else with ErrNotFound, and with ErrUnavailable
+// while this node lacks what the registry's home decided.
+func (n *Node) Repository(who *access.Caller, name events.RepoName) (*Repository, error) {
+	if !n.state.Load().readsAny(who, name) {
+		return nil, denied(who, access.Need{Action: access.Read, Repo: name.String()})
+	}
+	return n.repository(who, name)
+}
+
+func (n *Node) repository(who *access.Caller, name events.RepoName) (*Repository, error) {
 	st := n.state.Load()
 	r := st.dir.RepoNamed(name)
 	if r == nil || r.Deleted {
@@ -78,7 +90,7 @@ func (n *Node) Repository(name events.RepoName) (*Repository, error) {
 		}
 		return nil, fail(ErrNotFound, "there is no repository called %q", name)
 	}
-	return &Repository{node: n, st: st, repo: r}, nil
+	return &Repository{node: n, st: st, repo: r, who: who}, nil
 }
 
 // atLeastPatience is how long a request waits for this node to have applied what
@@ -121,33 +133,41 @@ func (r *Repository) AccessLog() events.Reads { return r.repo.Settings.AccessLog
 
 // sources returns the local and remote repositories that may answer for a
 // module path, in order. What a local repository owns nobody else answers for:
-// its path reaches no upstream. kept says that patterns keep the path from others
-// that might: if none of those returned has it, that is excluded, not absent.
-func (r *Repository) sources(path string) (members []*Repository, kept bool, err error) {
+// its path reaches no upstream. kept says what keeps the path from others that
+// might: if none of those returned has it, that is excluded, not absent.
+func (r *Repository) sources(path string) (members []*Repository, kept barrier, err error) {
 	owner := r.st.dir.Owner(path)
 	if r.repo.Kind != events.Virtual {
 		switch {
+		case !r.mayRead(path):
+			return nil, byRights, nil
 		case r.repo.Kind == events.Remote && owner != nil:
-			return nil, false, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
+			return nil, noBarrier, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
 		case !r.admits(path):
-			return nil, true, nil
+			return nil, byPatterns, nil
 		}
-		return []*Repository{r}, false, nil
+		return []*Repository{r}, noBarrier, nil
 	}
 	for _, name := range r.repo.Settings.Members {
 		m := r.st.dir.RepoNamed(name)
 		if m == nil || m.Deleted || owner != nil && m.ID != owner.ID {
 			continue
 		}
-		s := &Repository{node: r.node, st: r.st, repo: m, HeldOnly: r.HeldOnly, behind: r.behind}
-		if !r.repo.Settings.Asks(name, path) || !s.admits(path) {
-			kept = true
-			continue
+		s := &Repository{node: r.node, st: r.st, repo: m, who: r.who, HeldOnly: r.HeldOnly, behind: r.behind}
+		switch {
+		case !s.mayRead(path):
+			kept = byRights
+		case !r.repo.Settings.Asks(name, path) || !s.admits(path):
+			kept = max(kept, byPatterns)
+		default:
+			members = append(members, s)
 		}
-		members = append(members, s)
 	}
-	if owner != nil && len(members) == 0 && !kept {
-		return nil, false, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
+	if owner != nil && len(members) == 0 && kept == noBarrier {
+		if !r.st.readsAny(r.who, owner.Name) {
+			return nil, byRights, nil
+		}
+		return nil, noBarrier, fail(ErrForbidden, "%s belongs to the local repository %s, which is no member of %s", path, owner.Name, r.repo.Name)
 	}
 	return members, kept, nil
 }
@@ -164,12 +184,14 @@ func checked[T any](ctx context.Context, r *Repository, mv module.Version, get f
 // first returns the answer of the first source that has mv.
 func first[T any](ctx context.Context, r *Repository, mv module.Version, get func(*Repository) (T, error)) (T, error) {
 	var none T
-	if err := blocked(r.st.dir, mv); err != nil {
-		return none, err
-	}
 	sources, kept, err := r.sources(mv.Path)
 	if err != nil {
 		return none, err
+	}
+	if len(sources) > 0 || kept != byRights {
+		if err := blocked(r.st.dir, mv); err != nil {
+			return none, err
+		}
 	}
 	var absent error
 	for _, s := range sources {
@@ -181,8 +203,8 @@ func first[T any](ctx context.Context, r *Repository, mv module.Version, get fun
 			absent = err
 		}
 	}
-	if kept {
-		return none, r.excluded(ctx, mv.Path)
+	if kept != noBarrier {
+		return none, r.excluded(ctx, mv.Path, kept)
 	}
 	if len(sources) == 1 && absent != errAbsent {
 		return none, r.unsure(absent)
@@ -385,8 +407,8 @@ func (r *Repository) List(ctx context.Context, path string) (List, error) {
 		refused = append(refused, one.young...)
 	}
 	switch {
-	case found == 0 && kept:
-		return List{}, r.excluded(ctx, path)
+	case found == 0 && kept != noBarrier:
+		return List{}, r.excluded(ctx, path, kept)
 	case found == 0:
 		return List{}, because(absent, ErrNotFound, "%s: no such module in repository %s", path, r.repo.Name)
 	case found == 1: // as it came, sorted

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // awaySettlement is a settlement between sites.
@@ -23,20 +24,26 @@ type awaySettlement struct {
 // the go.mod tells them apart. The registry's home decides. Errors: ErrNotFound,
 // ErrInvalid (not a remote repository, or no site stated such content),
 // ErrNoSpace, ErrUnavailable.
-func (n *Node) Settle(ctx context.Context, repo events.RepoName, mv module.Version, modH1, zipH1 events.H1, reason, actor string) error {
+func (n *Node) Settle(ctx context.Context, who *access.Caller, repo events.RepoName, mv module.Version, modH1, zipH1 events.H1, reason string) error {
+	if err := n.allow(who, manage(repo)); err != nil {
+		return err
+	}
 	if err := events.CheckVersion(mv); err != nil {
 		return because(err, ErrInvalid, "%v", err)
 	}
 	body := awaySettlement{repo, mv.Path, mv.Version, modH1, zipH1, reason}
-	_, err := n.atRegistryHome(ctx, opSettle, actor, body, &nothing{}, func() error {
-		_, err := n.settle(ctx, body, actor)
+	_, err := n.atRegistryHome(ctx, who, opSettle, body, &nothing{}, func() error {
+		_, err := n.settle(ctx, who, body)
 		return err
 	})
 	return err
 }
 
 // settle decides at this site, the registry's home.
-func (n *Node) settle(ctx context.Context, s awaySettlement, actor string) (events.Position, error) {
+func (n *Node) settle(ctx context.Context, who *access.Caller, s awaySettlement) (events.Position, error) {
+	if err := n.allow(who, manage(s.Repo)); err != nil {
+		return events.Position{}, err
+	}
 	mv := module.Version{Path: s.Module, Version: s.Version}
 	return n.decideRepo(ctx, s.Repo, false, func(v view, r *events.Repo) (events.Body, error) {
 		if r.Kind != events.Remote {
@@ -53,7 +60,7 @@ func (n *Node) settle(ctx context.Context, s awaySettlement, actor string) (even
 			for _, f := range c.Facts {
 				b, ok := f.Body.(events.VersionFilled)
 				if ok && b.ModH1 == s.ModH1 && (s.ZipH1.IsZero() || b.ZipH1 == s.ZipH1) {
-					return events.VersionSettled{ModuleVersion: events.Of(r.ID, mv), ModH1: s.ModH1, ZipH1: s.ZipH1, Reason: s.Reason, Actor: actor}, nil
+					return events.VersionSettled{ModuleVersion: events.Of(r.ID, mv), ModH1: s.ModH1, ZipH1: s.ZipH1, Reason: s.Reason, Actor: who.Actor()}, nil
 				}
 			}
 		}

@@ -71,7 +71,7 @@ func TestBlobRules(t *testing.T) {
 			}
 			list = append(list, r)
 		}
-		if _, err := w.sites["a"].ChangeRepo(t.Context(), name("public"), node.RepoChange{Blobs: &list}, "ann"); err != nil {
+		if _, err := w.sites["a"].ChangeRepo(t.Context(), op, name("public"), node.RepoChange{Blobs: &list}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
 					if _, err := w.publishPatiently("a", mv("corp.example/x", v), goMod("corp.example/x")); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(mv("example.org/x", v)), "bad", "ann"); err != nil {
+					if _, err := w.sites["b"].Block(t.Context(), op, events.VersionPatternOf(mv("example.org/x", v)), "bad"); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -43,15 +43,15 @@ func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
 				harm(t, w.path(at))
 				w.open(at)
 				w.until(at, "taking writes", func(r node.Replication) bool { return self(r).Writable })
-				b, err := w.sites[at].Block(t.Context(), events.VersionPatternOf(mv("example.org/y", "v1.0.0")), "bad", "ann")
+				b, err := w.sites[at].Block(t.Context(), op, events.VersionPatternOf(mv("example.org/y", "v1.0.0")), "bad")
 				if err != nil || b.At.Seq != end+1 || b.At.Epoch != 1 {
 					t.Errorf("the next entry is %v, after %d: %v", b.At, end, err)
 				}
 				w.equal()
-				if n := len(w.sites[at].Blocks()); n != 5 {
+				if n := len(must(w.sites[at].Blocks(op))); n != 5 {
 					t.Errorf("%d blocks are known, not 5", n)
 				}
-				v, err := w.sites[at].Verify(t.Context(), func(string, uint64) {})
+				v, err := w.sites[at].Verify(t.Context(), op, func(string, uint64) {})
 				if err != nil || !v.OK() {
 					t.Errorf("verify: %v, %v", v, err)
 				}
@@ -63,7 +63,7 @@ func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
 // lastSeq returns the number of the last entry in a site's own log.
 func lastSeq(t *testing.T, n *node.Node) uint64 {
 	t.Helper()
-	r, err := n.Replication()
+	r, err := n.Replication(op)
 	if err != nil {
 		t.Fatal(err)
 	}

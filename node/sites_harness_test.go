@@ -27,10 +27,16 @@ type world struct {
 func newWorld(t testing.TB, repos []node.NewRepo) *world {
 	w := &world{t: t, dir: t.TempDir(), sites: map[string]*node.Node{}, opts: map[string]node.Options{}}
 	w.opts["a"] = node.Options{Logger: quiet(t, "a"), PeerListen: "127.0.0.1:0"}
-	if _, err := node.Init(t.Context(), w.path("a"), site("a"), repos, w.opts["a"]); err != nil {
+	if _, err := node.Init(t.Context(), w.path("a"), site("a"), node.Fresh{Repos: repos}, w.opts["a"]); err != nil {
 		t.Fatal(err)
 	}
-	w.open("a")
+	rule := events.Grant{Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"}}
+	for _, name := range []string{"a", "b", "c", "d", "e"} { // their operators may do everything everywhere
+		rule.Principals = append(rule.Principals, "site:"+name)
+	}
+	if err := w.open("a").WriteRule(t.Context(), "sites", rule); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -71,7 +77,7 @@ func (w *world) close(name string) {
 // has caught up. With dialOnly nobody can dial it.
 func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
 	w.t.Helper()
-	inv, err := w.sites[inviter].Invite(w.t.Context(), site(name), time.Hour, "test")
+	inv, err := w.sites[inviter].Invite(w.t.Context(), op, site(name), time.Hour)
 	if err != nil {
 		w.t.Fatalf("invite %s: %v", name, err)
 	}
@@ -94,7 +100,7 @@ func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
 
 // text says how a site sees all sites.
 func (w *world) text(name string) string {
-	r, err := w.sites[name].Replication()
+	r, err := w.sites[name].Replication(op)
 	if err != nil {
 		return err.Error()
 	}
@@ -116,7 +122,7 @@ func (w *world) until(name, what string, ok func(node.Replication) bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	for r, err := range w.sites[name].ReplicationChanges(ctx) {
+	for r, err := range w.sites[name].ReplicationChanges(ctx, op) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -143,7 +149,7 @@ func (w *world) equal() {
 	}
 	hashes := map[string]bool{}
 	for name, n := range w.sites {
-		r, err := n.Replication()
+		r, err := n.Replication(op)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -160,14 +166,15 @@ func (w *world) equal() {
 
 // publish publishes a version at a site.
 func (w *world) publish(at string, mv module.Version, files tree) (node.Published, error) {
-	return w.sites[at].Publish(w.t.Context(), node.Publication{
-		Repo: name("local"), Version: mv, Zip: bytes.NewReader(zipOf(w.t, mv, files)), Actor: "test",
+	return w.sites[at].Publish(w.t.Context(), op, node.Publication{
+		Repo: name("local"), Version: mv, Zip: bytes.NewReader(zipOf(w.t, mv, files)),
 	})
+
 }
 
 // zip reads the zip of a version at a site.
 func (w *world) zip(at, repo string, mv module.Version) ([]byte, error) {
-	r, err := w.sites[at].Repository(name(repo))
+	r, err := w.sites[at].Repository(op, name(repo))
 	if err != nil {
 		return nil, err
 	}

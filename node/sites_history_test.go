@@ -117,7 +117,7 @@ func TestForkFreezesUntilANewEpoch(t *testing.T) {
 	if _, err := w.zip("b", "local", mv(x, "v1.0.0")); err != nil {
 		t.Errorf("what was acknowledged, while the log is frozen: %v", err)
 	}
-	pos, err := w.sites["a"].NewEpoch(t.Context(), "ann")
+	pos, err := w.sites["a"].NewEpoch(t.Context(), op)
 	if err != nil || pos.Mark.Epoch != 2 {
 		t.Fatalf("new epoch at %v: %v", pos, err)
 	}
@@ -140,43 +140,43 @@ func TestRemovedSite(t *testing.T) {
 	w.join("b", "a", false)
 	w.join("c", "a", false)
 	x := mv("example.org/x", "v1.0.0")
-	if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(x), "bad", "ann"); err != nil {
+	if _, err := w.sites["b"].Block(t.Context(), op, events.VersionPatternOf(x), "bad"); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()
-	_, err := w.sites["c"].RemoveSite(t.Context(), site("b"), "closed", "ann")
+	_, err := w.sites["c"].RemoveSite(t.Context(), op, site("b"), "closed")
 	isKind(t, err, node.ErrForbidden, "site a")
-	info, err := w.sites["a"].RemoveSite(t.Context(), site("b"), "closed", "ann")
+	info, err := w.sites["a"].RemoveSite(t.Context(), op, site("b"), "closed")
 	if err != nil || info.State != "left" {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	w.until("c", "without b", func(r node.Replication) bool { return len(r.Sites) == 2 })
 	b := w.sites["b"]
 	w.until("b", "taking no writes", func(r node.Replication) bool { return !self(r).Writable && says(self(r), "no member") })
-	if _, err := b.Block(t.Context(), events.VersionPatternOf(mv(x.Path, "v1.1.0")), "bad", "ann"); err == nil {
+	if _, err := b.Block(t.Context(), op, events.VersionPatternOf(mv(x.Path, "v1.1.0")), "bad"); err == nil {
 		t.Error("a removed site takes writes")
 	}
-	if blocks := w.sites["c"].Blocks(); len(blocks) != 1 {
+	if blocks := must(w.sites["c"].Blocks(op)); len(blocks) != 1 {
 		t.Errorf("what it stated before: %v", blocks)
 	}
-	_, err = w.sites["a"].Invite(t.Context(), site("b"), time.Hour, "ann")
+	_, err = w.sites["a"].Invite(t.Context(), op, site("b"), time.Hour)
 	isKind(t, err, node.ErrExists, "can't be used again")
-	_, err = w.sites["a"].RemoveSite(t.Context(), site("a"), "", "ann")
+	_, err = w.sites["a"].RemoveSite(t.Context(), op, site("a"), "")
 	isKind(t, err, node.ErrInvalid, "leave")
 	w.close("b")
 	w.equal()
 	// One that leaves by itself keeps all that it wrote.
-	if _, err := w.sites["c"].Block(t.Context(), events.VersionPatternOf(mv(x.Path, "v1.2.0")), "bad", "ann"); err != nil {
+	if _, err := w.sites["c"].Block(t.Context(), op, events.VersionPatternOf(mv(x.Path, "v1.2.0")), "bad"); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.sites["c"].Leave(t.Context(), "ann"); err != nil {
+	if err := w.sites["c"].Leave(t.Context(), op); err != nil {
 		t.Fatal(err)
 	}
 	w.close("c")
-	if blocks := w.sites["a"].Blocks(); len(blocks) != 2 {
+	if blocks := must(w.sites["a"].Blocks(op)); len(blocks) != 2 {
 		t.Errorf("what they stated before: %v", blocks)
 	}
-	err = w.sites["a"].Leave(t.Context(), "ann")
+	err = w.sites["a"].Leave(t.Context(), op)
 	isKind(t, err, node.ErrInvalid, "home move")
 	if _, err := w.publish("a", mv("corp.example/y", "v1.0.0"), goMod("corp.example/y")); err != nil {
 		t.Errorf("after a refused leave: %v", err)

@@ -33,58 +33,60 @@ func isKind(t testing.TB, err, kind error, parts ...string) {
 func TestDecisionsAreMadeAtHome(t *testing.T) {
 	w := newWorld(t, defaults(nil))
 	b := w.join("b", "a", true)
-	info, err := b.CreateRepo(t.Context(), node.NewRepo{Name: name("team"), Kind: events.Local,
-		Settings: events.RepoSettings{Owns: []events.Pattern{pattern("team.example/**")}}}, "ann")
+	info, err := b.CreateRepo(t.Context(),
+		op, node.NewRepo{Name: name("team"), Kind: events.Local,
+			Settings: events.RepoSettings{Owns: []events.Pattern{pattern("team.example/**")}}})
+
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Home != site("b") || info.ID.Site != site("a") {
 		t.Errorf("the repository's home is %v, its id %v", info.Home, info.ID)
 	}
-	if _, err := b.CreateRepo(t.Context(), node.NewRepo{Name: name("team"), Kind: events.Local}, "ann"); !errors.Is(err, node.ErrExists) {
+	if _, err := b.CreateRepo(t.Context(), op, node.NewRepo{Name: name("team"), Kind: events.Local}); !errors.Is(err, node.ErrExists) {
 		t.Errorf("a second one: %v", err)
 	}
 	text := "of team"
-	if info, err = b.ChangeRepo(t.Context(), name("team"), node.RepoChange{Description: &text}, "ann"); err != nil || info.Description != text {
+	if info, err = b.ChangeRepo(t.Context(), op, name("team"), node.RepoChange{Description: &text}); err != nil || info.Description != text {
 		t.Errorf("changed: %v, %v", info.Description, err)
 	}
 	// The home of its versions is b: what a publishes there, b decides.
 	v := mv("team.example/x", "v1.0.0")
-	got, err := w.sites["a"].Publish(t.Context(), node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path)), Actor: "bob"})
+	got, err := w.sites["a"].Publish(t.Context(), op, node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path))})
 	if err != nil || got.Position.Site != site("b") {
 		t.Fatalf("published at a: %v, %v", got.Position, err)
 	}
-	_, err = w.sites["a"].Publish(t.Context(), node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path).with("x.go", "package x")), Actor: "bob"})
+	_, err = w.sites["a"].Publish(t.Context(), op, node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path).with("x.go", "package x"))})
 	isKind(t, err, node.ErrExists, "site b")
-	if err := b.DeleteRepo(t.Context(), name("team"), "done", "ann"); err != nil {
+	if err := b.DeleteRepo(t.Context(), op, name("team"), "done"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Repository(name("team")); !errors.Is(err, node.ErrNotFound) {
+	if _, err := b.Repository(op, name("team")); !errors.Is(err, node.ErrNotFound) {
 		t.Errorf("deleted, and read at b: %v", err)
 	}
-	if _, err := b.RestoreRepo(t.Context(), name("team"), "ann"); err != nil {
+	if _, err := b.RestoreRepo(t.Context(), op, name("team")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Block(t.Context(), events.VersionPatternOf(v), "bad", "ann"); err != nil {
+	if _, err := b.Block(t.Context(), op, events.VersionPatternOf(v), "bad"); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()
 	if _, err := w.zip("a", "team", v); !errors.Is(err, node.ErrForbidden) {
 		t.Errorf("blocked at b, read at a: %v", err)
 	}
-	if err := b.Unblock(t.Context(), events.VersionPatternOf(v), "ann"); err != nil {
+	if err := b.Unblock(t.Context(), op, events.VersionPatternOf(v)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.zip("b", "team", v); err != nil {
 		t.Errorf("unblocked: %v", err)
 	}
 	w.close("a")
-	_, err = b.CreateRepo(t.Context(), node.NewRepo{Name: name("more"), Kind: events.Local}, "ann")
+	_, err = b.CreateRepo(t.Context(), op, node.NewRepo{Name: name("more"), Kind: events.Local})
 	isKind(t, err, node.ErrUnavailable, "site a", "last heard")
 	if _, err := w.zip("b", "team", v); err != nil {
 		t.Errorf("read while the home is gone: %v", err)
 	}
-	if _, err := b.Publish(t.Context(), node.Publication{Repo: name("team"), Version: mv(v.Path, "v1.1.0"), Zip: zipReader(t, mv(v.Path, "v1.1.0"), goMod(v.Path)), Actor: "b"}); err != nil {
+	if _, err := b.Publish(t.Context(), op, node.Publication{Repo: name("team"), Version: mv(v.Path, "v1.1.0"), Zip: zipReader(t, mv(v.Path, "v1.1.0"), goMod(v.Path))}); err != nil {
 		t.Errorf("published at its home while the registry's is gone: %v", err)
 	}
 }
@@ -97,7 +99,7 @@ func TestHomeMovesByAgreement(t *testing.T) {
 	if _, err := w.publish("a", v, goMod(v.Path)); err != nil {
 		t.Fatal(err)
 	}
-	m, err := w.sites["b"].MoveHome(t.Context(), "local", site("b"), false, "", "ann") // asked at b, decided at a
+	m, err := w.sites["b"].MoveHome(t.Context(), op, "local", site("b"), false, "") // asked at b, decided at a
 	if err != nil || m.From != site("a") || m.At.Site != site("a") {
 		t.Fatalf("moved: %+v, %v", m, err)
 	}
@@ -109,10 +111,10 @@ func TestHomeMovesByAgreement(t *testing.T) {
 		_, err = w.publish(at, v, goMod(v.Path).with("x.go", "package x"))
 		isKind(t, err, node.ErrExists)
 	}
-	if _, err := w.sites["a"].MoveHome(t.Context(), "", site("b"), false, "", "ann"); err != nil {
+	if _, err := w.sites["a"].MoveHome(t.Context(), op, "", site("b"), false, ""); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := w.sites["a"].CreateRepo(t.Context(), node.NewRepo{Name: name("team"), Kind: events.Local}, "ann"); err != nil || info.ID.Site != site("b") {
+	if info, err := w.sites["a"].CreateRepo(t.Context(), op, node.NewRepo{Name: name("team"), Kind: events.Local}); err != nil || info.ID.Site != site("b") {
 		t.Errorf("created after the registry's home has moved: %v, %v", info.ID, err)
 	}
 	w.equal()
@@ -125,7 +127,7 @@ func TestForcedHomeMove(t *testing.T) {
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
-	if _, err := w.sites["a"].MoveHome(t.Context(), "local", site("b"), false, "", "ann"); err != nil {
+	if _, err := w.sites["a"].MoveHome(t.Context(), op, "local", site("b"), false, ""); err != nil {
 		t.Fatal(err)
 	}
 	x := "corp.example/x"
@@ -146,7 +148,7 @@ func TestForcedHomeMove(t *testing.T) {
 	w.until("a", "connected to c", func(r node.Replication) bool { return r.Sites[2].Connected })
 	_, err := w.publishPatiently("c", mv(x, "v1.1.0"), goMod(x))
 	isKind(t, err, node.ErrUnavailable, "site b")
-	m, err := w.sites["a"].MoveHome(t.Context(), "local", site("c"), true, "b burnt down", "ann")
+	m, err := w.sites["a"].MoveHome(t.Context(), op, "local", site("c"), true, "b burnt down")
 	if err != nil || m.Until == nil {
 		t.Fatalf("forced: %+v, %v", m, err)
 	}
@@ -201,7 +203,7 @@ func TestRegistryHomeIsGone(t *testing.T) {
 	if _, err := w.publish("a", v, goMod(v.Path)); err != nil {
 		t.Fatal(err)
 	}
-	inv, err := w.sites["b"].Invite(t.Context(), site("d"), time.Hour, "ann")
+	inv, err := w.sites["b"].Invite(t.Context(), op, site("d"), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,15 +217,15 @@ func TestRegistryHomeIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("b", "without a", func(r node.Replication) bool { return !r.Sites[0].Connected })
-	_, err = w.sites["b"].MoveHome(t.Context(), "", site("b"), true, "fire", "ann")
+	_, err = w.sites["b"].MoveHome(t.Context(), op, "", site("b"), true, "fire")
 	isKind(t, err, node.ErrForbidden, "recovery.key")
 	if err := os.WriteFile(w.path("b")+"/keys/recovery.key", recovery, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.sites["b"].MoveHome(t.Context(), "", site("b"), true, "fire", "ann"); err != nil {
+	if _, err := w.sites["b"].MoveHome(t.Context(), op, "", site("b"), true, "fire"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.sites["b"].MoveHome(t.Context(), "local", site("c"), true, "fire", "ann"); err != nil {
+	if _, err := w.sites["b"].MoveHome(t.Context(), op, "local", site("c"), true, "fire"); err != nil {
 		t.Fatal(err)
 	}
 	w.opts["d"] = node.Options{Logger: quiet(t, "d"), PeerListen: "127.0.0.1:0"}
@@ -240,7 +242,7 @@ func TestRegistryHomeIsGone(t *testing.T) {
 	if _, err := w.zip("d", "local", v); err != nil {
 		t.Errorf("what the lost site published, at the new one: %v", err)
 	}
-	if _, err := w.sites["b"].RemoveSite(t.Context(), site("a"), "fire", "ann"); err != nil {
+	if _, err := w.sites["b"].RemoveSite(t.Context(), op, site("a"), "fire"); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()

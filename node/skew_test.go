@@ -22,7 +22,7 @@ func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
 			w.reachable("b")
 			w.same()
 			if !first {
-				if _, err := w.sites["b"].Block(t.Context(), events.VersionPatternOf(moduleVersion("blocked.example/first", "")), "a test", "test"); err != nil {
+				if _, err := w.sites["b"].Block(t.Context(), op, events.VersionPatternOf(moduleVersion("blocked.example/first", "")), "a test"); err != nil {
 					t.Fatal(err)
 				}
 				w.same()
@@ -52,7 +52,7 @@ func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
 			h.mu.Unlock()
 			kept := func(at string) func() bool {
 				return func() bool {
-					log, err := w.sites[at].Log(h.name, 1)
+					log, err := w.sites[at].Log(op, h.name, 1)
 					return err == nil && len(entriesOf(t, log)) == len(own)
 				}
 			}
@@ -71,7 +71,7 @@ func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
 				if got := states(at); got.Seq != before.Seq || got.StateHash != before.StateHash {
 					t.Errorf("site %s has applied it: %+v, before %+v", at, got, before)
 				}
-				for _, b := range w.sites[at].Blocks() {
+				for _, b := range must(w.sites[at].Blocks(op)) {
 					if b.Module == "evil.example/behind" {
 						t.Errorf("site %s applies what is behind an unknown event", at)
 					}

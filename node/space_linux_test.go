@@ -70,7 +70,7 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tmpfs(t, 160)
 			opts, _ := options(t)
-			if _, err := node.Init(t.Context(), filepath.Join(dir, "data"), site("a"), defaults(nil), opts); err != nil {
+			if _, err := node.Init(t.Context(), filepath.Join(dir, "data"), site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil {
 				t.Fatal(err)
 			}
 			n := openNode(t, filepath.Join(dir, "data"))
@@ -115,7 +115,7 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if v, err := n.Verify(t.Context(), func(string, uint64) {}); err != nil || !v.OK() {
+			if v, err := n.Verify(t.Context(), op, func(string, uint64) {}); err != nil || !v.OK() {
 				t.Errorf("verify: %v, %v", v, err)
 			}
 		})

@@ -2,6 +2,7 @@ package node
 
 import (
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // Status is how this node stands: what is measured, never a mood.
@@ -18,29 +19,41 @@ type Status struct {
 	Replication Replication   `json:"replication"`
 }
 
-// Status returns how this node stands.
-func (n *Node) Status() (Status, error) {
-	rep, err := n.Replication()
+// Status returns how this node stands, to whoever may read something here. What
+// names modules and what is for operators is for administrators of the registry.
+func (n *Node) Status(who *access.Caller) (Status, error) {
+	rep, err := n.Replication(who)
+	if err != nil {
+		return Status{}, err
+	}
+	repos, err := n.Repos(who)
+	if err != nil {
+		return Status{}, err
+	}
+	remotes, err := n.Remotes(who)
 	if err != nil {
 		return Status{}, err
 	}
 	space := n.space.look()
 	st := Status{
 		Version: n.opts.Version, Site: n.id.Site, Registry: n.id.Registry, Reasons: []string{}, Remarks: []string{},
-		FreeBytes: space.free, TotalBytes: space.total, Repos: n.Repos(), Replication: rep,
+		FreeBytes: space.free, TotalBytes: space.total, Repos: repos, Replication: rep,
 	}
-	if err := n.Ready(); err != nil {
-		st.Reasons = append(st.Reasons, err.Error())
-	} else {
-		st.Writable = true
+	ready := n.Ready()
+	st.Writable = ready == nil
+	if n.allow(who, access.Everything) != nil {
+		return st, nil
+	}
+	if ready != nil {
+		st.Reasons = append(st.Reasons, ready.Error())
 	}
 	for _, r := range st.Repos {
 		if r.Problem != "" {
 			st.Reasons = append(st.Reasons, r.Problem)
 		}
 	}
-	st.addUpstreams(n.Remotes())
-	if n.Offline() {
+	st.addUpstreams(remotes)
+	if n.offline.Load() {
 		st.Remarks = append(st.Remarks, "this node is switched offline and asks no upstream; end that with: registry-node offline off")
 	}
 	return st, nil

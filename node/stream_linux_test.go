@@ -23,7 +23,7 @@ func TestColdZipThatCannotBeRecorded(t *testing.T) {
 			up := newProxy(t)
 			dir := filepath.Join(tmpfs(t, 160), "data")
 			opts, logged := options(t)
-			if _, err := node.Init(t.Context(), dir, site("a"), defaults(up), opts); err != nil {
+			if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil {
 				t.Fatal(err)
 			}
 			n, err := node.Open(t.Context(), dir, opts)

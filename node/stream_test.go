@@ -119,7 +119,7 @@ func TestRecordedZipBeatsWhatIsVouchedForSince(t *testing.T) {
 		t.Fatal(err)
 	}
 	up.add(path, "v1.0.0", goMod(path).with("a.go", noise(1<<20)))
-	if _, err := n.ChangeRepo(t.Context(), name("public"), node.RepoChange{UseSumdb: patterns("nosum.example")}, "ann"); err != nil {
+	if _, err := n.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{UseSumdb: patterns("nosum.example")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(blobFile(dir, zip)); err != nil {

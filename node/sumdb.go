@@ -18,7 +18,7 @@ import (
 // refused with the setting that the client lacks.
 func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, error) {
 	if mod, ok := lookedUp(path); ok {
-		if owner := r.st.dir.Owner(mod); owner != nil {
+		if owner := r.st.dir.Owner(mod); owner != nil && r.st.readsAny(r.who, owner.Name) {
 			return upstream.Answer{}, fail(ErrForbidden,
 				"%s belongs to the local repository %s and is in no checksum database; set GONOSUMDB to match it", mod, owner.Name)
 		}
@@ -27,8 +27,8 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 	if rem != nil && rem.broken != nil { // no absence: the go command would ask the database itself
 		return upstream.Answer{}, rem.broken
 	}
-	if mod, ok := lookedUp(path); ok && kept && rem == nil {
-		return upstream.Answer{}, r.excluded(ctx, mod)
+	if mod, ok := lookedUp(path); ok && kept != noBarrier && rem == nil {
+		return upstream.Answer{}, r.excluded(ctx, mod, kept)
 	}
 	if rem == nil {
 		return upstream.Answer{}, fail(ErrNotFound, "%s: repository %s proxies no such checksum database", path, r.repo.Name)
@@ -76,9 +76,12 @@ func databaseName(gosumdb string) string {
 // databaseOf returns the first remote that may answer whose checksum database
 // path names, one that is broken only if there is no other; kept says that
 // patterns keep the module of a lookup from one.
-func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
+func (r *Repository) databaseOf(path string) (rem *remote, kept barrier) {
 	var broken *remote
 	mod, lookup := lookedUp(path)
+	if lookup && r.st.dir.Owner(mod) != nil {
+		return nil, byRights // who may read of its owner has been told why
+	}
 	members := []events.RepoName{r.repo.Name}
 	if r.repo.Kind == events.Virtual {
 		members = r.repo.Settings.Members
@@ -92,9 +95,14 @@ func (r *Repository) databaseOf(path string) (rem *remote, kept bool) {
 		if rem == nil || rem.dbName == "" || !strings.HasPrefix(path, rem.dbName+"/") {
 			continue
 		}
-		s := &Repository{node: r.node, st: r.st, repo: m}
-		if lookup && (!s.admits(mod) || r.repo.Kind == events.Virtual && !r.repo.Settings.Asks(name, mod)) {
-			kept = true
+		s := &Repository{node: r.node, st: r.st, repo: m, who: r.who}
+		switch {
+		case !lookup:
+		case !s.mayRead(mod):
+			kept = byRights
+			continue
+		case !s.admits(mod), r.repo.Kind == events.Virtual && !r.repo.Settings.Asks(name, mod):
+			kept = max(kept, byPatterns)
 			continue
 		}
 		if rem.broken == nil {

@@ -49,7 +49,7 @@ func TestBrokenRemoteStandsForItsDatabase(t *testing.T) {
 	up := newProxy(t)
 	dir := t.TempDir()
 	opts, _ := options(t)
-	if _, err := node.Init(t.Context(), dir, site("a"), defaults(up), opts); err != nil {
+	if _, err := node.Init(t.Context(), dir, site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil {
 		t.Fatal(err)
 	}
 	opts.Self = []string{strings.TrimPrefix(up.URL, "http://")} // what breaks it

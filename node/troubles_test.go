@@ -17,7 +17,7 @@ func TestTroublesOfOneKindHideNoOther(t *testing.T) {
 	if !n.Raise("lie of b", "site b lies") {
 		t.Error("it is no news")
 	}
-	r, err := n.Replication()
+	r, err := n.Replication(op)
 	if err != nil {
 		t.Fatal(err)
 	}

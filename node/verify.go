@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"registry-node/events"
+	"registry-node/node/access"
 	"registry-node/node/blob"
 	"registry-node/node/index"
 )
@@ -48,7 +49,10 @@ func (v *Verification) problem(format string, args ...any) {
 // signatures of the log in both its copies, the state hash against a full scan
 // of the index, and every blob that the log refers to against its digest.
 // progress is told what is being done and how far it is.
-func (n *Node) Verify(ctx context.Context, progress func(what string, done uint64)) (*Verification, error) {
+func (n *Node) Verify(ctx context.Context, who *access.Caller, progress func(what string, done uint64)) (*Verification, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return nil, err
+	}
 	v := &Verification{Problems: []string{}}
 	x := n.index.Load()
 	rep, err := x.Audit(ctx, n.keyOf, func(r index.Report) { progress("index", uint64(r.Contributions)) })
@@ -159,7 +163,10 @@ func (n *Node) verifyBlobs(ctx context.Context, v *Verification, x *index.Index,
 // Rebuild makes the index anew from the log, while the node goes on reading
 // from the old one; writes wait for the last part only. It returns the head of
 // the site's log as the new index has it.
-func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (index.Head, error) {
+func (n *Node) Rebuild(ctx context.Context, who *access.Caller, progress func(entries uint64)) (index.Head, error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return index.Head{}, err
+	}
 	if !n.rebuilding.TryLock() {
 		return index.Head{}, fail(ErrUnavailable, "the index is being rebuilt already")
 	}
@@ -200,7 +207,10 @@ func (n *Node) Rebuild(ctx context.Context, progress func(entries uint64)) (inde
 
 // Log yields the entries of a site's log from seq on, as this node holds them.
 // It fails with ErrNotFound if no such site is known.
-func (n *Node) Log(site events.Site, from uint64) (iter.Seq2[events.Entry, error], error) {
+func (n *Node) Log(who *access.Caller, site events.Site, from uint64) (iter.Seq2[events.Entry, error], error) {
+	if err := n.allow(who, access.Everything); err != nil {
+		return nil, err
+	}
 	if site.IsZero() {
 		site = n.id.Site
 	}

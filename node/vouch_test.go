@@ -135,7 +135,7 @@ func TestFillsFromBeforeTheDatabaseAreChecked(t *testing.T) {
 	}
 	up.add(atA, "v1.0.0", goMod(atA)) // as the database has them
 	up.add(atBoth, "v1.0.0", goMod(atBoth))
-	if _, err := a.ChangeRepo(t.Context(), name("public"), node.RepoChange{UseSumdb: patterns("nosum.example")}, "ann"); err != nil {
+	if _, err := a.ChangeRepo(t.Context(), op, name("public"), node.RepoChange{UseSumdb: patterns("nosum.example")}); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()

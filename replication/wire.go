@@ -147,11 +147,14 @@ func (s *Sum) UnmarshalText(b []byte) error {
 type DecideRequest struct {
 	// ID is random and stays the same when the request is sent again, so that
 	// nothing is decided twice.
-	ID       string          `json:"id"`
-	Op       string          `json:"op"`
-	Actor    string          `json:"actor,omitempty"`
-	Deadline time.Time       `json:"deadline,omitzero"` // by the asking site's clock
-	Body     json.RawMessage `json:"body,omitempty"`    // what Op needs, at most 1 MiB
+	ID    string `json:"id"`
+	Op    string `json:"op"`
+	Actor string `json:"actor,omitempty"` // as the asking site calls who asked it, for messages
+	// Credential is what who asked has shown, so that the home sees for itself who
+	// it is; empty: the site speaks for itself. It is in no log.
+	Credential string          `json:"credential,omitempty"`
+	Deadline   time.Time       `json:"deadline,omitzero"` // by the asking site's clock
+	Body       json.RawMessage `json:"body,omitempty"`    // what Op needs, at most 1 MiB
 }
 
 // DecideAnswer is what the home decided.

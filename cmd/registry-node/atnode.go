@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // atNode does work at a node: with ask, at the one that runs on t, or, if t is
@@ -37,6 +38,9 @@ func (t *target) atNode(cmd *cobra.Command, alone func(context.Context, *node.No
 	}
 	return errors.Join(alone(ctx, n), n.Close())
 }
+
+// operator is this process, which has opened the data directory of n itself.
+func operator(n *node.Node) *access.Caller { return access.Operator(n.Site()) }
 
 // nobodyThere reports whether err says that no node listens on a socket.
 func nobodyThere(err error) bool {

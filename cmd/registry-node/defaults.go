@@ -178,3 +178,34 @@ func must1[T any](v T, err error) T {
 	must(err)
 	return v
 }
+
+// The group and the rules that a new registry has.
+const (
+	adminsGroup = "admins"
+	trialRule   = "trial"
+)
+
+// beginning returns what a new registry holds: the repositories, a group of
+// administrators that is empty, and its rule. All else is closed, but that on a
+// node which only this machine reaches everybody here may read the repositories,
+// for a trial.
+func beginning(repos []node.NewRepo, trial bool) node.Fresh {
+	f := node.Fresh{
+		Repos:  repos,
+		Groups: map[string][]string{adminsGroup: nil},
+		Rules: map[string]events.Grant{adminsGroup: {
+			Principals: []string{"group:" + adminsGroup}, Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"},
+		}},
+	}
+	if !trial {
+		return f
+	}
+	open := events.Grant{Principals: []string{events.Loopback}, Actions: []string{"read"}}
+	for _, r := range repos {
+		if r.Kind != events.Virtual { // those show what their members do
+			open.Repos = append(open.Repos, r.Name.String())
+		}
+	}
+	f.Rules[trialRule] = open
+	return f
+}

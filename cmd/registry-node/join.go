@@ -117,5 +117,6 @@ func joinNode(ctx context.Context, cfg serveConfig, token string, opts node.Opti
 
 // isMember reports whether a node's site knows that it is a member.
 func isMember(n *node.Node) bool {
-	return slices.ContainsFunc(n.Sites(), func(s node.SiteInfo) bool { return s.Self && s.State == "member" })
+	sites, err := n.Sites(operator(n))
+	return err == nil && slices.ContainsFunc(sites, func(s node.SiteInfo) bool { return s.Self && s.State == "member" })
 }

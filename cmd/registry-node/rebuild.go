@@ -35,7 +35,7 @@ if none runs, the directory is opened for that time.`,
 			p := countProgress(cmd.ErrOrStderr())
 			var r rebuilt
 			err := t.atNode(cmd, func(ctx context.Context, n *node.Node) error {
-				head, err := n.Rebuild(ctx, func(entries uint64) { p.show("log", entries) })
+				head, err := n.Rebuild(ctx, operator(n), func(entries uint64) { p.show("log", entries) })
 				r = rebuilt{head.Position, head.StateHash}
 				return err
 			}, func(ctx context.Context, c *client) error {

@@ -98,10 +98,12 @@ type serveConfig struct {
 	init   bool
 	site   events.Site // zero: whichever it is
 	listen string
-	peer   peerFlags
-	access accessFlags
-	tls    *tls.Config // nil: plain HTTP
-	logger *slog.Logger
+	// loopback says that only this machine reaches the listener.
+	loopback bool
+	peer     peerFlags
+	access   accessFlags
+	tls      *tls.Config // nil: plain HTTP
+	logger   *slog.Logger
 }
 
 // parse checks the settings. Nothing has been opened yet but the TLS files.
@@ -118,8 +120,7 @@ func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
 	if cfg.logger, err = newLogger(log, f.logLevel, f.logForm); err != nil {
 		return cfg, err
 	}
-	loopback, err := isLoopback(f.listen)
-	if err != nil {
+	if cfg.loopback, err = isLoopback(f.listen); err != nil {
 		return cfg, err
 	}
 	if err := errors.Join(f.peer.check(), f.access.check()); err != nil {
@@ -129,7 +130,7 @@ func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
 		return cfg, usagef("--tls-cert and --tls-key go together")
 	}
 	if f.tlsCert == "" {
-		if !loopback && !f.insecure {
+		if !cfg.loopback && !f.insecure {
 			return cfg, usagef("--listen %s can be reached from other machines, and without TLS anybody between could change what they get; "+
 				"give --tls-cert and --tls-key, or --insecure-http if something in front of this node does TLS", f.listen)
 		}
@@ -203,7 +204,7 @@ func initNode(ctx context.Context, cfg serveConfig, opts node.Options, notes io.
 	if site.IsZero() {
 		site = must1(events.ParseSite(defaultSite))
 	}
-	if _, err = node.Init(ctx, cfg.data, site, repos, opts); err != nil {
+	if _, err = node.Init(ctx, cfg.data, site, beginning(repos, cfg.loopback), opts); err != nil {
 		return fmt.Errorf("new registry: %w", err)
 	}
 	opts.Logger.Info("new registry", "data", cfg.data, "site", site)

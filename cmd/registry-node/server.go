@@ -115,7 +115,8 @@ func banner(w io.Writer, n *node.Node, cfg serveConfig, addr *net.TCPAddr) {
 		scheme = "https"
 	}
 	fmt.Fprintf(w, "\nregistry-node %s serves site %s from %s.\n\n", programVersion(), n.Site(), cfg.data)
-	for _, r := range n.Repos() {
+	repos, _ := n.Repos(operator(n)) // an operator may see them
+	for _, r := range repos {
 		fmt.Fprintf(w, "  GOPROXY=%s://%s/go/%s  (%s)\n", scheme, addr, r.Name, r.Kind)
 	}
 	fmt.Fprintf(w, "\nInterrupt (Ctrl-C) ends it.\n\n")

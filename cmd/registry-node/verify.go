@@ -28,7 +28,7 @@ opened for the time of the check, which mends what a start mends.`,
 			p := countProgress(cmd.ErrOrStderr())
 			var v *node.Verification
 			err := t.atNode(cmd, func(ctx context.Context, n *node.Node) (err error) {
-				v, err = n.Verify(ctx, p.show)
+				v, err = n.Verify(ctx, operator(n), p.show)
 				return err
 			}, func(ctx context.Context, c *client) error {
 				return c.work(ctx, "/api/v1/verify", p, &v)

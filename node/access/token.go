@@ -14,13 +14,15 @@ import (
 	"registry-node/events"
 )
 
+// TokenPrefix is what every token begins with.
+const TokenPrefix = "rn_"
+
 const (
-	tokenPrefix = "rn_"
 	idLen       = 12 // characters
 	secretBytes = 32
 	secretLen   = 52 // characters
 	checkLen    = 7
-	tokenLen    = len(tokenPrefix) + idLen + 1 + secretLen + checkLen
+	tokenLen    = len(TokenPrefix) + idLen + 1 + secretLen + checkLen
 
 	loggedID = 't' // what the id of a token in the log begins with
 	localID  = 's' // and that of one that is known at one site only
@@ -54,9 +56,9 @@ func NewToken(local bool) Token {
 
 // ParseToken returns the token that s is. Its errors don't repeat any of s.
 func ParseToken(s string) (Token, error) {
-	rest, ok := strings.CutPrefix(s, tokenPrefix)
+	rest, ok := strings.CutPrefix(s, TokenPrefix)
 	if !ok {
-		return Token{}, fmt.Errorf("not a token: tokens begin with %s", tokenPrefix)
+		return Token{}, fmt.Errorf("not a token: tokens begin with %s", TokenPrefix)
 	}
 	if len(s) != tokenLen || rest[idLen] != '_' {
 		return Token{}, fmt.Errorf("not a whole token: tokens have %d characters", tokenLen)
@@ -66,7 +68,7 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, errors.New("not a token: a character of it is wrong")
 	}
 	t := Token{id: rest[:idLen]}
-	secret, err := encoding.DecodeString(body[len(tokenPrefix)+idLen+1:])
+	secret, err := encoding.DecodeString(body[len(TokenPrefix)+idLen+1:])
 	if err != nil || copy(t.secret[:], secret) != secretBytes || t.Secret() != s || t.id[0] != loggedID && t.id[0] != localID {
 		return Token{}, errors.New("not a token that a registry makes")
 	}
@@ -95,12 +97,12 @@ func (t Token) Hash() events.Digest { return events.Digest(sha256.Sum256(t.secre
 
 // Secret returns the whole token, as its user gets it.
 func (t Token) Secret() string {
-	body := tokenPrefix + t.id + "_" + encoding.EncodeToString(t.secret[:])
+	body := TokenPrefix + t.id + "_" + encoding.EncodeToString(t.secret[:])
 	return body + checkOf(body)
 }
 
 // String returns the token without its secret.
-func (t Token) String() string { return tokenPrefix + t.id + "_[redacted]" }
+func (t Token) String() string { return TokenPrefix + t.id + "_[redacted]" }
 
 // GoString is String.
 func (t Token) GoString() string { return t.String() }
