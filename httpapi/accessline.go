@@ -16,6 +16,9 @@ func (a Access) appendLine(b []byte) []byte {
 	if a.Actor != "" {
 		b = appendText(b, "actor", a.Actor)
 	}
+	if a.Token != "" {
+		b = appendText(b, "token", a.Token)
+	}
 	b = appendText(b, "repository", a.Repo)
 	if a.Via != "" {
 		b = appendText(b, "via", a.Via)

@@ -32,7 +32,8 @@ type AccessConfig struct {
 type Access struct {
 	Time    time.Time `json:"time"`            // when the request came in
 	Client  string    `json:"client"`          // its address, or admin.sock
-	Actor   string    `json:"actor,omitempty"` // who it was, where that is known
+	Actor   string    `json:"actor,omitempty"` // the user, where one has authenticated
+	Token   string    `json:"token,omitempty"` // its id
 	Repo    string    `json:"repository"`
 	Via     string    `json:"via,omitempty"` // the member of a virtual repository that answered, of zips
 	Module  string    `json:"module"`

@@ -386,7 +386,7 @@ func FuzzAccessLine(f *testing.F) {
 	f.Add("a\n\x1b\u2028\x7f\xff<&>\"\\", "é", "", "", int64(-1), int64(7), true)
 	f.Fuzz(func(t *testing.T, client, actor, repo, path string, bytes, dropped int64, cut bool) {
 		a := httpapi.Access{
-			Time: time.Unix(bytes%1e9, dropped%1e9).UTC(), Client: client, Actor: actor, Repo: repo, Via: actor, Module: path, Version: repo,
+			Time: time.Unix(bytes%1e9, dropped%1e9).UTC(), Client: client, Actor: actor, Token: path, Repo: repo, Via: actor, Module: path, Version: repo,
 			Kind: client, Status: int(dropped), Bytes: bytes, Cut: cut, Dropped: dropped,
 		}
 		want, err := json.Marshal(a)

@@ -48,6 +48,7 @@ func (s *Server) authenticate(t Trust) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			who, err := s.whoAsks(c.Request(), t)
 			if err != nil {
+				s.loginFailed(c, err)
 				return err
 			}
 			c.Response().Writer.(*writer).who = who

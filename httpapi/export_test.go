@@ -12,9 +12,6 @@ import (
 // SetPace makes paceTime shorter, before the server serves.
 func (s *Server) SetPace(d time.Duration) { s.pace = d }
 
-// SetHeaderTime changes headerTimeout, before the server serves.
-func (s *Server) SetHeaderTime(d time.Duration) { s.header = d }
-
 // Failure is what a client is told of err.
 func Failure(ctx context.Context, err error, module bool) (status int, code, text, cache string) {
 	f := failureOf(ctx, err, module)
@@ -78,3 +75,30 @@ func (l *AccessLog) Flush(ctx context.Context) error { return l.flush(ctx) }
 
 // Line is appendLine.
 func (a Access) Line() []byte { return a.appendLine(nil) }
+
+// Note is note.
+func (l *AuditLog) Note(a Audit) { l.note(a) }
+
+// FailedLogin is failedLogin.
+func (l *AuditLog) FailedLogin(a Audit) { l.failedLogin(a) }
+
+// LoginSums returns of how many addresses failed logins are summed up.
+func (l *AuditLog) LoginSums() int { return len(l.logins.sums) }
+
+// Panicking is Handler for loopback, with a path /panic that panics.
+func (s *Server) Panicking() http.Handler {
+	h := s.handler(context.Background(), Loopback)
+	h.echo.GET("/panic", func(c echo.Context) error { panic("on purpose") })
+	return h
+}
+
+// Routes returns the routes, as METHOD PATH.
+func (s *Server) Routes() (routes []string) {
+	for _, r := range s.routes(Loopback).Routes() {
+		routes = append(routes, r.Method+" "+r.Path)
+	}
+	return routes
+}
+
+// Actions are the actions of the audit log, by route.
+var Actions = actions

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -192,6 +193,13 @@ func repoName(t testing.TB, s string) events.RepoName {
 
 func newRegistry(t testing.TB, configure ...func(*httpapi.Server)) *registry {
 	t.Helper()
+	return registryWith(t, node.Options{}, httpapi.AccessConfig{}, configure...)
+}
+
+// registryWith is newRegistry with what else a node is told, and with an access
+// log if a directory for it is named.
+func registryWith(t testing.TB, opts node.Options, access httpapi.AccessConfig, configure ...func(*httpapi.Server)) *registry {
+	t.Helper()
 	site, err := events.ParseSite("here")
 	if err != nil {
 		t.Fatal(err)
@@ -209,21 +217,38 @@ func newRegistry(t testing.TB, configure ...func(*httpapi.Server)) *registry {
 			Members: []events.RepoName{repoName(t, "local"), repoName(t, "public")}, Deploy: repoName(t, "local"),
 		}},
 	}
-	logger := slog.New(slog.NewTextHandler(g.logs, nil))
+	logger := slog.New(slog.NewTextHandler(g.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if _, err := node.Init(t.Context(), g.dir, site, node.Fresh{Repos: repos, Rules: map[string]events.Grant{"tests": {
 		Principals: []string{events.Loopback}, Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"},
 	}}}, node.Options{Logger: logger}); err != nil {
 		t.Fatal(err)
 	}
-	if g.node, err = node.Open(t.Context(), g.dir, node.Options{Logger: logger, Version: "test"}); err != nil {
+	audit := httpapi.NewAuditLog(httpapi.AuditConfig{Dir: filepath.Join(g.dir, "audit"), Logger: logger})
+	opts.Logger, opts.Version, opts.Audit = logger, "test", audit.Event
+	if g.node, err = node.Open(t.Context(), g.dir, opts); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := g.node.Close(); err != nil {
+		if err := errors.Join(g.node.Close(), audit.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	g.server = httpapi.New(g.node, httpapi.Options{Logger: logger})
+	if err := audit.Open(g.node.HasSpace); err != nil {
+		t.Fatal(err)
+	}
+	o := httpapi.Options{Logger: logger, AuditLog: audit}
+	if access.Dir != "" {
+		access.Dir = filepath.Join(g.dir, access.Dir)
+		if o.AccessLog, err = httpapi.OpenAccessLog(access); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := o.AccessLog.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.server = httpapi.New(g.node, o)
 	for _, f := range configure {
 		f(g.server)
 	}

@@ -84,6 +84,7 @@ func decode(c echo.Context, v any) error {
 	if depth(text) > maxJSONDepth {
 		return fail(node.ErrInvalid, fmt.Sprintf("the body has more than %d objects and arrays in each other", maxJSONDepth))
 	}
+	auditOf(c).said(text)
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	err = d.Decode(v)

@@ -69,9 +69,11 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests [endpoints][repoKinds][classes]prometheus.Counter
 	seconds  [endpoints]prometheus.Observer
+	// auditReads counts who asked the audit log.
+	auditReads prometheus.Counter
 }
 
-func newMetrics(n *node.Node, log *AccessLog) *metrics {
+func newMetrics(n *node.Node, log *AccessLog, audit *AuditLog) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "registry_node_http_requests_total",
@@ -91,13 +93,20 @@ func newMetrics(n *node.Node, log *AccessLog) *metrics {
 			}
 		}
 	}
-	dropped := prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "registry_node_access_log_dropped_total",
-		Help: "Lines of the access log that were dropped, as the disk could not take them in time.",
-	}, log.lost)
-	m.registry.MustRegister(requests, seconds, dropped, newNodeCollector(n),
+	dropped := counterOf("registry_node_access_log_dropped_total", "Lines of the access log that were dropped, as the disk could not take them in time.", log.lost)
+	m.auditReads = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "registry_node_audit_log_reads_total",
+		Help: "Questions to the audit log that were answered.",
+	})
+	m.registry.MustRegister(requests, seconds, dropped, m.auditReads, newNodeCollector(n),
+		counterOf("registry_node_audit_log_lines_total", "Lines of the audit log that were written.", audit.written),
+		counterOf("registry_node_audit_log_dropped_total", "Lines of the audit log that were dropped, of what was refused or failed, as the disk could not take them in time.", audit.lost),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func counterOf(name, help string, count func() float64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, count)
 }
 
 // observe counts a request whose handler has ended. One that wrote nothing has

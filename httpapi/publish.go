@@ -31,6 +31,7 @@ func (s *Server) publish(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	auditOf(c).about(p.Version)
 	if info, err := s.node.Repo(w.who, p.Repo); err == nil {
 		w.repo = repoKindOf(info.Kind)
 	}
@@ -68,6 +69,7 @@ func (s *Server) hide(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	auditOf(c).about(p.Version)
 	params, err := query(c, "reason")
 	if err != nil {
 		return err

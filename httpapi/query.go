@@ -32,5 +32,6 @@ func query(c echo.Context, known ...string) (map[string]string, error) {
 		}
 		params[name] = v[0]
 	}
+	auditOf(c).asked(params)
 	return params, nil
 }

@@ -29,6 +29,10 @@ type Options struct {
 	// AccessLog gets a line for each module file that a client is given. Nil keeps
 	// none. Who opened it closes it, after the last Serve.
 	AccessLog *AccessLog
+	// AuditLog gets a line for each request that changes something, or was to, and
+	// for failed logins. Nil keeps none. Who opened it closes it, after the last
+	// Serve.
+	AuditLog *AuditLog
 	// TrustedProxies are the networks of reverse proxies whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed. Without any, those headers change nothing.
 	TrustedProxies []netip.Prefix
@@ -42,11 +46,10 @@ type Server struct {
 	logger  *slog.Logger
 	grace   time.Duration
 	pace    time.Duration // paceTime, shorter in tests
-	header  time.Duration // headerTimeout, other in tests
-	conns   connLimits
-	via     string // the node's id in node.ViaHeader
+	via     string        // the node's id in node.ViaHeader
 	metrics *metrics
 	access  *AccessLog
+	audit   *AuditLog
 	proxies proxies
 	hsts    bool
 	// failures are the failed logins of late.
@@ -54,8 +57,9 @@ type Server struct {
 
 	// work is held by the one verification or rebuild that runs.
 	work sync.Mutex
-	// streams has a place for each stream that is open.
-	streams chan struct{}
+	// streams has a place for each stream that is open, exports for each export of
+	// the audit log.
+	streams, exports chan struct{}
 }
 
 // New returns a server for n, which must stay open while requests are served.
@@ -64,8 +68,8 @@ func New(n *node.Node, o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: defaultConns,
-		via: n.Via(), metrics: newMetrics(n, o.AccessLog), access: o.AccessLog, streams: make(chan struct{}, maxStreams),
+		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
+		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog, streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
 		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(),
 	}
 }
@@ -86,19 +90,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := s.handler(ctx, TrustOf(l.Addr()))
 	srv := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: s.header, // and of the TLS handshake
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      s.pace, // writer moves it ahead
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-		// "OPTIONS *" is refused like every target that is no path.
-		DisableGeneralOptionsHandler: true,
-		// Who takes nothing from a connection of HTTP/2 also holds up what would end
-		// its requests.
-		HTTP2: &http.HTTP2Config{WriteByteTimeout: s.pace},
-	}
-	if _, ok := l.Addr().(*net.TCPAddr); ok {
-		srv.ConnState = newConns(s).changed
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like every target that is no path
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		ErrorLog:                     slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
 	var running sync.WaitGroup
@@ -151,10 +150,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer h.gate.leave()
 	w := writers.Get().(*writer)
 	now := time.Now()
-	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, client: h.server.clientAddr(r), multiplexed: r.ProtoMajor > 1}
-	if !w.multiplexed {
-		w.extend()
-	}
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, extended: now, client: h.server.clientAddr(r)}
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
 		paced := *r // net/http must find its own body in r, to see whether the client still waits for leave to send it
@@ -165,7 +161,6 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if cause := recover(); cause != nil {
 			h.panicked(w, r, cause)
 		}
-		w.extend() // for what net/http has yet to send
 		h.server.observe(w, r, false)
 		w.ResponseWriter = nil
 		writers.Put(w)
@@ -200,11 +195,12 @@ func (h *handler) panicked(w *writer, r *http.Request, cause any) {
 func (s *Server) observe(w *writer, r *http.Request, cut bool) {
 	if s.access.wants(w.kind, w.access.kept) && r.Method == http.MethodGet {
 		s.access.note(Access{
-			Time: w.start, Client: clientName(w.client), Repo: w.access.repo.String(), Via: w.access.member(),
+			Time: w.start, Client: clientName(w.client), Repo: w.access.repo.String(), Via: w.access.member(), Actor: w.who.User(), Token: w.who.TokenID(),
 			Module: w.access.version.Path, Version: w.access.version.Version,
 			Kind: w.kind.String(), Status: cmp.Or(w.status, http.StatusOK), Bytes: w.sent, Cut: cut,
 		})
 	}
+	s.noteAudit(w, r, cut)
 	if cut {
 		w.status = http.StatusInternalServerError
 	}
@@ -217,7 +213,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.Logger.SetOutput(io.Discard) // what there is to say is said by this package
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.failed
-	e.Use(ownPages(), s.authenticate(t))
+	e.Use(s.audited, ownPages(), s.authenticate(t))
 
 	get(e, "/go", s.module)
 	get(e, modulesPrefix+"*", s.module)
@@ -251,6 +247,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 
 	get(e, "/api/v1/log", s.log)
 	get(e, "/api/v1/fetched", s.fetched)
+	get(e, "/api/v1/audit", s.listAudit)
 	s.routeRemotes(e)
 	e.POST("/api/v1/verify", s.verify)
 	e.POST("/api/v1/rebuild", s.rebuild)
@@ -293,6 +290,9 @@ func belowGo(r *http.Request) bool {
 func (s *Server) refuse(w *writer, r *http.Request, err error) {
 	module := belowGo(r)
 	f := failureOf(r.Context(), err, module)
+	if w.audit != nil {
+		w.audit.Code = f.code
+	}
 	if h := w.Header(); f.status == http.StatusMethodNotAllowed && h["Allow"] == nil {
 		h["Allow"] = readsOnly
 	}

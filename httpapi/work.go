@@ -56,6 +56,7 @@ func (s *Server) longWork(c echo.Context, work func(ctx context.Context, progres
 			return err
 		}
 		f := failureOf(ctx, err, false)
+		auditOf(c).Code = f.code
 		if f.internal {
 			s.logger.Error("request failed", "method", c.Request().Method, "path", c.Path(), "error", err)
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node"
 	"registry-node/node/access"
 )
 
@@ -32,12 +33,8 @@ type writer struct {
 	stop     context.Context // ends when the server is told to stop
 	start    time.Time
 	extended time.Time // when the write deadline was set last
-	// multiplexed says that the request is one of many on a connection of HTTP/2.
-	// There a write deadline that passes ends the request, written or not; so there
-	// is one only while something is being written, see rest.
-	multiplexed bool
-	status      int   // 0 until the header is written
-	sent        int64 // bytes of the body
+	status   int       // 0 until the header is written
+	sent     int64     // bytes of the body
 
 	// uncached has no cache keep the answer, whatever handlers say of it: it depends
 	// on more than the path. Set by handlers.
@@ -51,6 +48,10 @@ type writer struct {
 	// access is what the access log is told of the request, if it is told of it;
 	// set by handlers.
 	access accessed
+	// audit is the line of the audit log that becomes of the request, nil if none
+	// does, and receipt what the node notes for it; see Server.audited.
+	audit   *Audit
+	receipt *node.Receipt
 }
 
 // accessed is what handlers know for a line of the access log.
@@ -69,10 +70,7 @@ func (a accessed) member() string {
 	return a.via.String()
 }
 
-var (
-	writers = sync.Pool{New: func() any { return new(writer) }}
-	parts   = sync.Pool{New: func() any { return new([arrivingPart]byte) }}
-)
+var writers = sync.Pool{New: func() any { return new(writer) }}
 
 // WriteHeader sends the header with the status.
 func (w *writer) WriteHeader(status int) {
@@ -107,30 +105,14 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	}
 	for {
 		part := p[n:min(len(p), n+paceBytes)]
-		waits := !w.multiplexed || w.sent+int64(len(part)) > unsentBytes
-		if waits {
-			w.extend()
-		}
+		w.extend()
 		m, err := w.ResponseWriter.Write(part)
 		n += m
 		w.sent += int64(m)
-		if waits {
-			w.rest()
-		}
 		if err != nil || n == len(p) {
 			return n, err
 		}
 	}
-}
-
-// unsentBytes is how much of an answer net/http takes without a wait, over HTTP/2.
-const unsentBytes = 4 << 10
-
-// FlushError sends what has been written, for http.ResponseController.
-func (w *writer) FlushError() error {
-	w.extend()
-	defer w.rest()
-	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // longPart is how much of a file the kernel is given at a time.
@@ -153,9 +135,7 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
-		buf := parts.Get().(*[arrivingPart]byte)
-		defer parts.Put(buf)
-		return io.CopyBuffer(struct{ io.Writer }{w}, src, buf[:])
+		return io.Copy(struct{ io.Writer }{w}, src)
 	}
 	for size := int64(paceBytes); all.N > 0; size = longPart {
 		// The first part shows nothing but that the client is there; those that
@@ -185,29 +165,18 @@ func (w *writer) untilStop(ctx context.Context) (context.Context, context.Cancel
 // Unwrap returns the writer below, for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// extend moves the write deadline ahead, unless it is far enough.
+// extend moves the write deadline ahead. The server has set it when the request
+// came in, so a quick answer needs nothing more.
 func (w *writer) extend() { w.extendBy(w.pace) }
 
 // extendBy is extend for what may take another time than paceTime.
 func (w *writer) extendBy(d time.Duration) {
 	now := time.Now()
-	if d == w.pace && now.Sub(w.extended) < w.pace/8 && !w.multiplexed {
+	if d == w.pace && now.Sub(w.extended) < w.pace/8 {
 		return
 	}
 	w.extended = now
-	w.setDeadline(now.Add(d))
-}
-
-// rest takes the write deadline away until the next write, where it may not pass
-// while this node thinks.
-func (w *writer) rest() {
-	if w.multiplexed {
-		w.setDeadline(time.Time{})
-	}
-}
-
-func (w *writer) setDeadline(t time.Time) {
 	if c, ok := w.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		c.SetWriteDeadline(t) // fails only on a connection that is gone
+		c.SetWriteDeadline(now.Add(d)) // fails only on a connection that is gone
 	}
 }

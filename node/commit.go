@@ -171,6 +171,7 @@ func (c *committer) propose(ctx context.Context, decide func(view) ([]events.Bod
 	}
 	select {
 	case o := <-p.reply:
+		receiptOf(ctx).note(o.at.Position)
 		return o.at, o.err
 	case <-ctx.Done():
 		return receipt{}, context.Cause(ctx)
@@ -306,6 +307,7 @@ func (c *committer) newEpoch(ctx context.Context, who *access.Caller) (events.Po
 		return events.Position{}, err
 	}
 	at, err := c.append(ctx, d)
+	receiptOf(ctx).note(at.Position)
 	return at.Position, err
 }
 

@@ -108,7 +108,7 @@ func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Sit
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	msg, err := replication.Encode(replication.DecideRequest{
-		ID: rand.Text(), Op: what, Actor: who.Name(), Credential: who.Credential().Reveal(), Deadline: deadline, Body: raw,
+		ID: receiptOf(ctx).proposalID(rand.Text()), Op: what, Actor: who.Name(), Credential: who.Credential().Reveal(), Deadline: deadline, Body: raw,
 	})
 	if err != nil {
 		return forwarded{}, err
@@ -129,6 +129,7 @@ func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Sit
 	if err := json.Unmarshal(a.Result, out); err != nil {
 		return forwarded{}, because(err, ErrUnavailable, "site %s gave an answer that can't be used; is it of another version?", home)
 	}
+	receiptOf(ctx).note(a.Position)
 	f := forwarded{at: a.Position}
 	if !a.Position.Mark.IsZero() {
 		wait, cancel := context.WithTimeout(ctx, readBack)
@@ -213,7 +214,15 @@ func (s *sites) goesOn(ctx context.Context, interim func([]byte) error) {
 }
 
 func (s *sites) decideNow(ctx context.Context, from events.Site, req replication.DecideRequest) replication.DecideAnswer {
-	result, at, err := s.operate(ctx, from, req)
+	var result any
+	var at events.Position
+	who, err := s.whoAsks(ctx, from, req)
+	if err == nil {
+		result, at, err = s.operate(ctx, who, from, req)
+	}
+	if !errors.Is(err, errNotHome) { // the asking site asks again
+		s.node.auditDecision(who, from, req, at, err)
+	}
 	if err == nil {
 		raw, err := json.Marshal(result)
 		if err == nil {
@@ -237,12 +246,8 @@ func (s *sites) decideNow(ctx context.Context, from events.Site, req replication
 }
 
 // operate runs what another site asks for.
-func (s *sites) operate(ctx context.Context, from events.Site, req replication.DecideRequest) (any, events.Position, error) {
+func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Site, req replication.DecideRequest) (any, events.Position, error) {
 	n := s.node
-	who, err := s.whoAsks(ctx, from, req)
-	if err != nil {
-		return nil, events.Position{}, err
-	}
 	switch req.Op {
 	case opPublish:
 		return run(req, func(b awayPublication) (Published, events.Position, error) {

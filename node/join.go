@@ -190,10 +190,12 @@ func (r joinRequest) text() []byte {
 
 // joinSite has the registry's home decide about a request to join.
 func (n *Node) joinSite(ctx context.Context, r joinRequest) error {
+	ctx, receipt := WithReceipt(ctx, rand.Text())
 	_, err := n.atRegistryHome(ctx, n.self(), opJoin, r, &nothing{}, func() error {
 		_, err := n.acceptJoin(ctx, r)
 		return err
 	})
+	n.audit(AuditEvent{Request: receipt.request, Action: opJoin, Name: r.Name.String(), Position: receipt.At(), Err: err})
 	return err
 }
 

@@ -37,6 +37,10 @@ type Options struct {
 	// take; 0 is no bound.
 	PeerBandwidth int64
 
+	// Audit is told of what is done for those who don't ask over HTTP: sites that
+	// forward decisions, and sites that join. It must not block. Nil: nobody is.
+	Audit func(AuditEvent)
+
 	// noMend is for tests that show what mending is for.
 	noMend bool
 	// level is for tests of nodes of another version.

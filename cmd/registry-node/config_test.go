@@ -46,7 +46,7 @@ func TestEveryFlagIsASetting(t *testing.T) {
 	values := map[string]string{
 		"data": "d", "init": "true", "site": "s", "listen": "localhost:1", "tls-cert": "c", "tls-key": "k",
 		"insecure-http": "true", "log-level": "debug", "log-format": "json",
-		"access-log": "all", "access-days": "7", "peer-listen": "localhost:2", "advertise": "host", "peer-bandwidth": "10MiB",
+		"access-log": "all", "access-days": "7", "audit-days": "8", "peer-listen": "localhost:2", "advertise": "host", "peer-bandwidth": "10MiB",
 	}
 	var yaml strings.Builder
 	for name, v := range values {
@@ -82,7 +82,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	for text, want := range map[string]string{
-		"listn: 127.0.0.1:0\n":            `unknown key "listn"; there are: access-days, access-log, advertise, data, init, insecure-http, listen`,
+		"listn: 127.0.0.1:0\n":            `unknown key "listn"; there are: access-days, access-log, advertise, audit-days, data, init, insecure-http, listen`,
 		"config: other.yaml\n":            `unknown key "config"`,
 		"help: true\n":                    `unknown key "help"`,
 		"tls_cert: a\n":                   `unknown key "tls_cert"`,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -41,8 +42,16 @@ func (t table) row(cells ...any) {
 	fmt.Fprintln(t, strings.TrimRight(strings.Join(texts, "\t"), "\t"))
 }
 
-// oneLine keeps a text within its cell.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine keeps a text within its cell, and lets nothing in it speak to the
+// terminal: such texts may come from anywhere.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.Join(strings.Fields(s), " "))
+}
 
 // list shows elements with commas between them, and that there are none.
 func list[T fmt.Stringer](elems []T) string { return listOr(elems, "-") }

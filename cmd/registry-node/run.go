@@ -78,7 +78,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), purgeCommand(), settleCommand(), offlineCommand(),
+		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
 		loginCommand(), logoutCommand(), goauthCommand(), envCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),

@@ -54,11 +54,17 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 	if err := removeStaleAddr(ctx, cfg.data); err != nil {
 		return err
 	}
+	audit := cfg.access.audit(cfg)
+	opts.Audit = audit.Event
+	defer func() { err = errors.Join(err, audit.Close()) }() // the node may have something to say to its end
 	n, err := open(ctx, opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := audit.Open(n.HasSpace); err != nil {
+		return err
+	}
 	access, err := cfg.access.open(cfg, n)
 	if err != nil {
 		return err
@@ -87,7 +93,7 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 	if cfg.tls != nil {
 		public = tls.NewListener(tcp, cfg.tls)
 	}
-	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access})
+	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access, AuditLog: audit})
 	return answer(ctx, api, public, admin)
 }
 

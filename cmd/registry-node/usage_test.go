@@ -30,6 +30,8 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"serve --data d --log-format xml", `--log-format "xml"`},
 		{"serve --data d --access-log some", `--access-log "some" is none of zip, all, off`},
 		{"serve --data d --access-days 0", "--access-days 0"},
+		{"serve --data d --audit-days 0", "--audit-days 0: at least today is kept"},
+		{"audit --export --json", "neither --json nor --limit"},
 		{"fetched", "fetched: MODULE[@VERSION] is missing"},
 		{"fetched A", "malformed module path"},
 		{"fetched a.example --since soon", `time span "soon"`},
@@ -121,8 +123,8 @@ func TestUsageErrorsDoNotShowPasswords(t *testing.T) {
 // TestStableInterface holds what scripts rely on.
 func TestStableInterface(t *testing.T) {
 	for cmd, flags := range map[string]string{
-		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --peer-listen --advertise --peer-bandwidth",
-		"join":         "--data --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --peer-listen --advertise --peer-bandwidth",
+		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
+		"join":         "--data --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
 		"invite":       "--valid --server --token --data",
 		"leave":        "--server --token --data",
 		"site list":    "--json --server --token --data",
@@ -133,6 +135,7 @@ func TestStableInterface(t *testing.T) {
 		"block list":   "--json --server",
 		"block":        "--reason --json --server --token --data",
 		"unblock":      "--server --token --data",
+		"audit":        "--since --until --actor --token-id --action --outcome --client --repo --module --limit --export --json --server --token --data",
 		"fetched":      "--since --refused --limit --json --server --token --data",
 		"secret set":   "--data",
 		"secret list":  "--json --data",
