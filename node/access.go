@@ -76,9 +76,15 @@ func errCredentials() error {
 // Authenticate returns who shows a credential, from an address. Errors:
 // ErrUnauthorized, ErrUnavailable.
 func (n *Node) Authenticate(ctx context.Context, c access.Credential, from netip.Addr) (*access.Caller, error) {
+	if issuer, idToken, ok := c.IDToken(); ok {
+		return n.idTokenCaller(ctx, issuer, idToken)
+	}
 	t, ok := c.Token()
-	if !ok {
+	switch {
+	case !ok:
 		return nil, errCredentials()
+	case t.Local():
+		return n.exchangedCaller(t, from, time.Now())
 	}
 	return n.tokenCaller(t, from, time.Now())
 }

@@ -104,11 +104,15 @@ func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Sit
 	if err != nil {
 		return forwarded{}, err
 	}
+	credential, err := s.node.abroad(who.Credential())
+	if err != nil {
+		return forwarded{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, decideLimit)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	msg, err := replication.Encode(replication.DecideRequest{
-		ID: receiptOf(ctx).proposalID(rand.Text()), Op: what, Actor: who.Name(), Credential: who.Credential().Reveal(), Deadline: deadline, Body: raw,
+		ID: receiptOf(ctx).proposalID(rand.Text()), Op: what, Actor: who.Name(), Credential: credential.Reveal(), Deadline: deadline, Body: raw,
 	})
 	if err != nil {
 		return forwarded{}, err
@@ -291,6 +295,13 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 		})
 	case opDates:
 		return run(req, func(b awayDates) (Seeded, events.Position, error) { return n.seedTimes(ctx, who, b) })
+	case opIssuerPut:
+		return run(req, func(b awayIssuer) (changedIssuer, events.Position, error) { return n.putIssuer(ctx, who, b) })
+	case opIssuerDelete:
+		return run(req, func(b awayIssuer) (nothing, events.Position, error) {
+			at, err := n.deleteIssuer(ctx, who, b.Name)
+			return nothing{}, at, err
+		})
 	case opInvite:
 		return run(req, func(b awayInvitation) (nothing, events.Position, error) {
 			at, err := n.invite(ctx, who, b)

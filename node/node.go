@@ -73,6 +73,7 @@ type Node struct {
 	bootstrap *bootstrap
 	vouchers  *vouchers
 	sightings *sightings
+	exchanges *exchanges
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -139,6 +140,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.blobs.lost = n.sites.lostBlob
 	n.vouchers = newVouchers()
 	n.sightings = newSightings()
+	n.exchanges = newExchanges()
 	if n.bootstrap, err = readBootstrap(dir); err != nil {
 		return nil, err
 	}

@@ -101,9 +101,7 @@ func (s *testIssuer) token(change map[string]any) string {
 
 // verifier returns one that trusts the issuer's certificate, at the issuer's time.
 func (s *testIssuer) verifier() *access.Verifier {
-	v := access.NewVerifier(s.srv.Client().Transport)
-	v.SetClock(func() time.Time { return s.now })
-	return v
+	return access.NewVerifier(s.srv.Client().Transport, func() time.Time { return s.now })
 }
 
 func ecKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }

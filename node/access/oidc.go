@@ -28,18 +28,22 @@ var (
 const (
 	// maxIDToken bounds the text of an ID token, in bytes.
 	maxIDToken = 16 << 10
-	// MaxIDTokenAge is how old an ID token may be that is exchanged, and leeway how
+	// MaxIDTokenAge is how old an ID token may be that is exchanged, and Leeway how
 	// far the issuer's clock may be from ours.
 	MaxIDTokenAge = time.Hour
-	leeway        = time.Minute
+	Leeway        = time.Minute
 )
 
 // Verifier checks ID tokens. It keeps the keys of their issuers in memory.
 type Verifier struct{ keys *keyring }
 
-// NewVerifier returns a verifier that asks issuers over rt; nil is the network.
-func NewVerifier(rt http.RoundTripper) *Verifier {
-	return &Verifier{newKeyring(rt)}
+// NewVerifier returns a verifier that asks issuers over rt, and takes now for the
+// time; nil are the network and the clock.
+func NewVerifier(rt http.RoundTripper, now func() time.Time) *Verifier {
+	if now == nil {
+		now = time.Now
+	}
+	return &Verifier{newKeyring(rt, now)}
 }
 
 // Proof is what an ID token proves.
@@ -117,9 +121,9 @@ func timesOf(claims map[string]json.RawMessage) (t idTimes, err error) {
 func (v *Verifier) fresh(t idTimes) error {
 	now := v.keys.now()
 	switch {
-	case now.After(t.expires.Add(leeway)):
+	case now.After(t.expires.Add(Leeway)):
 		return fmt.Errorf("%w: it expired at %s", ErrIDToken, t.expires.UTC().Format(time.RFC3339))
-	case now.After(t.issued.Add(MaxIDTokenAge + leeway)):
+	case now.After(t.issued.Add(MaxIDTokenAge + Leeway)):
 		return fmt.Errorf("%w: it was issued at %s, and may be %v old; get a new one", ErrIDToken, t.issued.UTC().Format(time.RFC3339), MaxIDTokenAge)
 	}
 	return v.begun(t)
@@ -127,14 +131,14 @@ func (v *Verifier) fresh(t idTimes) error {
 
 // exchanged sees to it that what an ID token was exchanged for can be valid.
 func (v *Verifier) exchanged(t idTimes, lifetime time.Duration) error {
-	if v.keys.now().After(t.issued.Add(MaxIDTokenAge + lifetime + leeway)) {
+	if v.keys.now().After(t.issued.Add(MaxIDTokenAge + lifetime + Leeway)) {
 		return fmt.Errorf("%w: what it was exchanged for has expired", ErrIDToken)
 	}
 	return v.begun(t)
 }
 
 func (v *Verifier) begun(t idTimes) error {
-	soon := v.keys.now().Add(leeway)
+	soon := v.keys.now().Add(Leeway)
 	if t.issued.After(soon) || t.notBefore.After(soon) {
 		return fmt.Errorf("%w: it is not valid yet; is the clock of this node or of the issuer wrong?", ErrIDToken)
 	}

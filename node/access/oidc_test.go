@@ -260,8 +260,7 @@ func TestIssuersThatCannotBeAsked(t *testing.T) {
 		refusal(t, name, err, access.ErrIssuer, tt.text, token)
 	}
 	s = newIssuer(t)
-	v, rule, token := access.NewVerifier(nil), s.rule(), s.token(nil)
-	v.SetClock(func() time.Time { return s.now })
+	v, rule, token := access.NewVerifier(nil, func() time.Time { return s.now }), s.rule(), s.token(nil)
 	_, err := v.Verify(t.Context(), rule, token)
 	refusal(t, "a certificate of nobody", err, access.ErrIssuer, "certificate", token)
 	s.srv.Close()

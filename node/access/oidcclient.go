@@ -18,17 +18,17 @@ const (
 	maxRedirects = 3
 )
 
-// issuerClient returns a client that trusts issuers with nothing: neither with its
-// time nor its memory, nor to lead it anywhere but to another https server.
-func issuerClient(rt http.RoundTripper) *http.Client {
+// NewIssuerClient returns a client that trusts issuers with nothing: neither with
+// its time nor its memory, nor to lead it anywhere but to another https server, or
+// one on this machine. It asks over rt; nil is the network.
+func NewIssuerClient(rt http.RoundTripper) *http.Client {
 	if rt == nil {
 		rt = &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:   issuerPatience,
 			ResponseHeaderTimeout: issuerPatience,
-			IdleConnTimeout:       issuerPatience,
-			ForceAttemptHTTP2:     true,
+			DisableKeepAlives:     true, // it is asked twice an hour
 		}
 	}
 	return &http.Client{Transport: bounded{rt}, Timeout: issuerPatience, CheckRedirect: func(_ *http.Request, via []*http.Request) error {

@@ -34,8 +34,8 @@ type keyring struct {
 	issuers map[string]*issuerKeys
 }
 
-func newKeyring(rt http.RoundTripper) *keyring {
-	return &keyring{client: issuerClient(rt), now: time.Now, issuers: map[string]*issuerKeys{}}
+func newKeyring(rt http.RoundTripper, now func() time.Time) *keyring {
+	return &keyring{client: NewIssuerClient(rt), now: now, issuers: map[string]*issuerKeys{}}
 }
 
 // issuerKeys are the keys of one issuer.

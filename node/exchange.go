@@ -1,0 +1,271 @@
+package node
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/access"
+)
+
+// An ID token of an issuer that the registry trusts is exchanged for a token of the
+// registry that lasts for minutes or hours. That is in no log: this site alone
+// knows it, by a row of its local state, which says whose it is and under which
+// issuer, as that was then. It counts while the user may sign in and nothing of
+// the issuer has changed.
+//
+// What another site decides is asked of it with the ID token itself, which it
+// verifies like this one did. So the row has the ID token, sealed under the
+// token's secret: nothing that is stored here can be used without the token.
+
+const exchangedSpace = "exchanged" // by the token's id
+
+// sweepEvery is how often rows of tokens that have expired are taken away, at
+// most.
+const sweepEvery = time.Minute
+
+// exchanges are the tokens of this site, and what checks ID tokens.
+type exchanges struct {
+	verifier *access.Verifier
+	swept    atomic.Int64 // when, in Unix seconds
+}
+
+func newExchanges() *exchanges { return &exchanges{verifier: access.NewVerifier(nil, nil)} }
+
+// Exchanged is what an ID token was exchanged for.
+type Exchanged struct {
+	Token   string    `json:"token"` // shown once
+	Expires time.Time `json:"expires"`
+	User    string    `json:"user"`
+}
+
+// exchangedToken is what this site remembers of such a token.
+type exchangedToken struct {
+	Hash    events.Digest `json:"hash"`
+	User    string        `json:"user"`
+	Created time.Time     `json:"created"` // the user: another one of that name is not meant
+	Issuer  string        `json:"issuer"`
+	Rule    events.Digest `json:"rule"` // the issuer as it was
+	Expires time.Time     `json:"expires"`
+	IDToken []byte        `json:"id_token"` // sealed, see access.Token.Seal
+}
+
+// ruleDigest names an issuer as it is.
+func ruleDigest(is events.TrustedIssuer) (events.Digest, error) {
+	b, err := json.Marshal(is)
+	return events.DigestOf(b), err
+}
+
+// Exchange gives a token of this site for an ID token of the issuer of a name.
+// Errors: ErrNotFound (no such issuer), ErrUnauthorized (the token is not one of
+// that issuer for this registry, or is not valid now), ErrForbidden (its claims are
+// others, or nobody's here), ErrUnavailable (the issuer can't be asked for its
+// keys).
+func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged, error) {
+	is, ok := n.directory().Issuer(issuer)
+	if !ok {
+		return Exchanged{}, noIssuer(issuer)
+	}
+	proof, err := n.exchanges.verifier.Verify(ctx, is.Issuer, idToken)
+	if err != nil {
+		return Exchanged{}, provedNothing(err, issuer)
+	}
+	id, err := n.signsIn(proof.User)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	rule, err := ruleDigest(is)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	now := time.Now().UTC()
+	n.sweepExchanged(now)
+	t := access.NewToken(true)
+	sealed, err := t.Seal([]byte(idToken))
+	if err != nil {
+		return Exchanged{}, err
+	}
+	row := exchangedToken{t.Hash(), proof.User, id.Created, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), sealed}
+	if err := n.putExchanged(t.ID(), row); err != nil {
+		return Exchanged{}, err
+	}
+	n.logger.Info("ID token exchanged", "issuer", issuer, "user", row.User, "token", t.ID(), "expires", row.Expires)
+	return Exchanged{t.Secret(), row.Expires, row.User}, nil
+}
+
+// provedNothing is the answer to an ID token that doesn't count.
+func provedNothing(err error, issuer string) error {
+	switch {
+	case errors.Is(err, access.ErrIDToken):
+		return because(err, ErrUnauthorized, "issuer %s: %v", issuer, err)
+	case errors.Is(err, access.ErrClaims):
+		return because(err, ErrForbidden, "issuer %s: %v", issuer, err)
+	case errors.Is(err, access.ErrIssuer):
+		return because(opaque(err), ErrUnavailable, "issuer %s: %v; try again", issuer, err)
+	}
+	return err
+}
+
+// signsIn returns the record of a user whom an ID token names. Errors:
+// ErrForbidden.
+func (n *Node) signsIn(user string) (events.Identity, error) {
+	id, ok, err := n.identity(events.UserCreated{Name: user}.Key(events.EventID{}))
+	if err != nil {
+		return id, err
+	}
+	if u, is := userOf(id); !ok || id.Deleted || !is || u.Disabled {
+		return id, fail(ErrForbidden, "the ID token is valid, and stands for user %q, whom this registry does not have, or has disabled", user)
+	}
+	return id, nil
+}
+
+func (n *Node) putExchanged(id string, row exchangedToken) error {
+	b, err := json.Marshal(row)
+	if err != nil {
+		return err
+	}
+	return storeFailed(n.index.Load().Local(exchangedSpace).Set(id, b), "keep token "+id)
+}
+
+// exchanged returns what this site knows of a token. Errors: ErrUnauthorized.
+func (n *Node) exchanged(t access.Token) (row exchangedToken, err error) {
+	b, ok, err := n.index.Load().Local(exchangedSpace).Get(t.ID())
+	if err != nil {
+		return row, fmt.Errorf("index: %w", err)
+	}
+	if ok {
+		if err := json.Unmarshal(b, &row); err != nil {
+			return row, fmt.Errorf("token %s in the index: %w", t.ID(), err)
+		}
+	}
+	hash := t.Hash()
+	if subtle.ConstantTimeCompare(row.Hash[:], hash[:]) != 1 || !ok {
+		return row, fail(ErrUnauthorized, "token %s is not known at site %s; what an ID token was exchanged for counts at the site that gave it alone, until it expires", t.ID(), n.id.Site)
+	}
+	return row, nil
+}
+
+// exchangedCaller returns the user of a token that this site gave for an ID token.
+func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (*access.Caller, error) {
+	row, err := n.exchanged(t)
+	if err != nil {
+		return nil, err
+	}
+	if !now.Before(row.Expires) {
+		return nil, fail(ErrUnauthorized, "token %s expired at %s; sign in again", t.ID(), row.Expires.Format(time.RFC3339))
+	}
+	is, ok := n.directory().Issuer(row.Issuer)
+	rule, err := ruleDigest(is)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || rule != row.Rule {
+		return nil, fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", t.ID(), row.Issuer)
+	}
+	id, err := n.signsIn(row.User)
+	if errors.Is(err, ErrForbidden) || err == nil && !id.Created.Equal(row.Created) {
+		return nil, fail(ErrUnauthorized, "user %s was deleted or is disabled", row.User)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return access.UserCaller(access.Login{
+		User: row.User, Token: t.ID(), Scope: scopeOf(is), Expires: row.Expires, From: from, Credential: access.TokenCredential(t),
+	}), nil
+}
+
+func scopeOf(is events.TrustedIssuer) access.Scope {
+	return access.Scope{Repos: is.Repos, Actions: is.Actions, Modules: is.Modules}
+}
+
+// abroad returns what to show another site for a credential that was shown here:
+// that site does not know this one's tokens, so for such a one it is the ID token.
+func (n *Node) abroad(c access.Credential) (access.Credential, error) {
+	t, ok := c.Token()
+	if !ok || !t.Local() {
+		return c, nil
+	}
+	row, err := n.exchanged(t)
+	if err != nil {
+		return access.Credential{}, err
+	}
+	idToken, err := t.Unseal(row.IDToken)
+	if err != nil {
+		return access.Credential{}, err
+	}
+	return access.IDTokenCredential(row.Issuer, string(idToken)), nil
+}
+
+// idTokenCaller returns the user whom an ID token names that another site has
+// exchanged: it may have expired since, and counts for as long as what it was
+// exchanged for can.
+func (n *Node) idTokenCaller(ctx context.Context, issuer, idToken string) (*access.Caller, error) {
+	is, ok := n.directory().Issuer(issuer)
+	if !ok {
+		return nil, fail(ErrUnavailable, "site %s decides about this, and knows no issuer called %q, or not yet; try again in a moment", n.id.Site, issuer)
+	}
+	proof, err := n.exchanges.verifier.VerifyExchanged(ctx, is.Issuer, idToken)
+	if err != nil {
+		return nil, provedNothing(err, issuer)
+	}
+	id, err := n.signsIn(proof.User)
+	if errors.Is(err, ErrForbidden) || err == nil && id.Created.After(proof.Issued.Add(access.Leeway)) {
+		return nil, fail(ErrUnauthorized, "user %s was deleted or is disabled", proof.User)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return access.UserCaller(access.Login{
+		User: proof.User, Token: "oidc:" + issuer, Scope: scopeOf(is), Expires: proof.Issued.Add(access.MaxIDTokenAge + is.Lifetime()),
+		Credential: access.IDTokenCredential(issuer, idToken),
+	}), nil
+}
+
+// forgetExchanged takes away what this site knows of a token, which is void then.
+// A caller may do so with its own, an administrator with all. ok is false if there
+// is no such token that the caller may know of.
+func (n *Node) forgetExchanged(who *access.Caller, id string) (ok bool, err error) {
+	local := n.index.Load().Local(exchangedSpace)
+	b, ok, err := local.Get(id)
+	if err != nil || !ok {
+		return false, err
+	}
+	var row exchangedToken
+	if err := json.Unmarshal(b, &row); err != nil {
+		return false, fmt.Errorf("token %s in the index: %w", id, err)
+	}
+	if row.User != who.User() && n.allow(who, access.Everything) != nil {
+		return false, nil
+	}
+	return true, storeFailed(local.Delete(id), "forget token "+id)
+}
+
+// sweepExchanged takes away the rows of tokens that have expired, now and then.
+// What fails is tried again the next time.
+func (n *Node) sweepExchanged(now time.Time) {
+	last := n.exchanges.swept.Load()
+	if now.Unix()-last < int64(sweepEvery/time.Second) || !n.exchanges.swept.CompareAndSwap(last, now.Unix()) {
+		return
+	}
+	local := n.index.Load().Local(exchangedSpace)
+	for r, err := range local.All("") {
+		if err != nil {
+			n.logger.Warn("expired tokens are not taken away", "error", err)
+			return
+		}
+		var row exchangedToken
+		if json.Unmarshal(r.Value, &row) == nil && now.Before(row.Expires) {
+			continue
+		}
+		if err := local.Delete(r.Key); err != nil {
+			n.logger.Warn("an expired token is not taken away", "token", r.Key, "error", err)
+			return
+		}
+	}
+}
