@@ -28,13 +28,13 @@ var layers = map[string][]string{
 	"node/upstream": {"events", "golang.org/x/mod"},
 	"replication":   {"events", "github.com/nats-io", "golang.org/x/sys"},
 	"node": {
-		"events", "node/blob", "node/index", "node/upstream", "replication",
+		"events", "node/access", "node/blob", "node/index", "node/upstream", "replication",
 		"golang.org/x/mod", "golang.org/x/sys", "golang.org/x/time",
 	},
-	"httpapi": {"events", "node", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod"},
+	"httpapi": {"events", "node", "node/access", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod", "golang.org/x/time"},
 	"cmd/registry-node": {
 		"events", "node", "node/access", "node/index", "node/upstream", "httpapi",
-		"github.com/spf13", "golang.org/x/mod", "golang.org/x/term", "gopkg.in/yaml.v3",
+		"github.com/coreos/go-oidc/v3", "github.com/spf13", "golang.org/x/mod", "golang.org/x/oauth2", "golang.org/x/term", "gopkg.in/yaml.v3",
 	},
 	"e2e":         {},
 	"e2e/bench":   {"events", "node", "replication", "golang.org/x/mod"},

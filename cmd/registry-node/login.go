@@ -36,13 +36,17 @@ and the token lasts for some hours.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.server, "server", "", "`URL` of the node (default $"+serverEnv+" or "+defaultServer+")")
 	fs.BoolVar(&f.stdin, "token-stdin", false, "read the token from standard input, also at a terminal")
+	fs.BoolVar(&f.oidc, "oidc", false, "sign in with the browser, at an issuer that the registry trusts")
+	fs.StringVar(&f.issuer, "issuer", "", "`name` of the issuer, if there are several (see oidc list)")
 	return cmd
 }
 
 // loginFlags are what login is told.
 type loginFlags struct {
 	target
-	stdin bool
+	stdin  bool
+	oidc   bool
+	issuer string
 }
 
 func login(cmd *cobra.Command, f loginFlags) error {
@@ -52,6 +56,14 @@ func login(cmd *cobra.Command, f loginFlags) error {
 	}
 	if !secure(u) {
 		return errInsecure(u)
+	}
+	switch {
+	case f.oidc && f.stdin:
+		return usagef("--oidc gets the token by itself: give it or --token-stdin")
+	case f.issuer != "" && !f.oidc:
+		return usagef("--issuer is for --oidc")
+	case f.oidc:
+		return loginOIDC(cmd, u, f.issuer)
 	}
 	text, err := readToken(cmd.InOrStdin(), cmd.ErrOrStderr(), f.stdin)
 	if err != nil {

@@ -80,7 +80,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
-		loginCommand(), logoutCommand(), goauthCommand(), envCommand(),
+		loginCommand(), logoutCommand(), goauthCommand(), envCommand(), oidcCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),
 	)
