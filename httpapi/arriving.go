@@ -78,6 +78,7 @@ func (w *writer) readArriving(src io.Reader) (n int64, err error) {
 			if err == nil {
 				err = conn.Flush() // more may be long in coming
 			}
+			w.rest()
 			if err != nil {
 				return n, err
 			}

@@ -12,6 +12,9 @@ import (
 // SetPace makes paceTime shorter, before the server serves.
 func (s *Server) SetPace(d time.Duration) { s.pace = d }
 
+// SetHeaderTime changes headerTimeout, before the server serves.
+func (s *Server) SetHeaderTime(d time.Duration) { s.header = d }
+
 // Failure is what a client is told of err.
 func Failure(ctx context.Context, err error, module bool) (status int, code, text, cache string) {
 	f := failureOf(ctx, err, module)

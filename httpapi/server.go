@@ -46,7 +46,9 @@ type Server struct {
 	logger  *slog.Logger
 	grace   time.Duration
 	pace    time.Duration // paceTime, shorter in tests
-	via     string        // the node's id in node.ViaHeader
+	header  time.Duration // headerTimeout, other in tests
+	conns   connLimits
+	via     string // the node's id in node.ViaHeader
 	metrics *metrics
 	access  *AccessLog
 	audit   *AuditLog
@@ -68,8 +70,9 @@ func New(n *node.Node, o Options) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime,
-		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog, streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
+		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: defaultConns,
+		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog,
+		streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
 		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(),
 	}
 }
@@ -90,14 +93,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := s.handler(ctx, TrustOf(l.Addr()))
 	srv := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		WriteTimeout:      s.pace, // writer moves it ahead
+		ReadHeaderTimeout: s.header, // and of the TLS handshake
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like every target that is no path
-		BaseContext:                  func(net.Listener) context.Context { return base },
-		ErrorLog:                     slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+		// "OPTIONS *" is refused like every target that is no path.
+		DisableGeneralOptionsHandler: true,
+		// Who takes nothing from a connection of HTTP/2 also holds up what would end
+		// its requests.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: s.pace},
+	}
+	if _, ok := l.Addr().(*net.TCPAddr); ok {
+		srv.ConnState = newConns(s).changed
 	}
 	failed := make(chan error, 1)
 	var running sync.WaitGroup
@@ -150,7 +158,10 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer h.gate.leave()
 	w := writers.Get().(*writer)
 	now := time.Now()
-	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, extended: now, client: h.server.clientAddr(r)}
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, client: h.server.clientAddr(r), multiplexed: r.ProtoMajor > 1}
+	if !w.multiplexed {
+		w.extend()
+	}
 	if r.ContentLength != 0 {
 		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
 		paced := *r // net/http must find its own body in r, to see whether the client still waits for leave to send it
@@ -161,6 +172,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if cause := recover(); cause != nil {
 			h.panicked(w, r, cause)
 		}
+		w.extend() // for what net/http has yet to send
 		h.server.observe(w, r, false)
 		w.ResponseWriter = nil
 		writers.Put(w)

@@ -33,8 +33,12 @@ type writer struct {
 	stop     context.Context // ends when the server is told to stop
 	start    time.Time
 	extended time.Time // when the write deadline was set last
-	status   int       // 0 until the header is written
-	sent     int64     // bytes of the body
+	// multiplexed says that the request is one of many on a connection of HTTP/2.
+	// There a write deadline that passes ends the request, written or not; so there
+	// is one only while something is being written, see rest.
+	multiplexed bool
+	status      int   // 0 until the header is written
+	sent        int64 // bytes of the body
 
 	// uncached has no cache keep the answer, whatever handlers say of it: it depends
 	// on more than the path. Set by handlers.
@@ -70,7 +74,10 @@ func (a accessed) member() string {
 	return a.via.String()
 }
 
-var writers = sync.Pool{New: func() any { return new(writer) }}
+var (
+	writers = sync.Pool{New: func() any { return new(writer) }}
+	parts   = sync.Pool{New: func() any { return new([arrivingPart]byte) }}
+)
 
 // WriteHeader sends the header with the status.
 func (w *writer) WriteHeader(status int) {
@@ -105,14 +112,30 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	}
 	for {
 		part := p[n:min(len(p), n+paceBytes)]
-		w.extend()
+		waits := !w.multiplexed || w.sent+int64(len(part)) > unsentBytes
+		if waits {
+			w.extend()
+		}
 		m, err := w.ResponseWriter.Write(part)
 		n += m
 		w.sent += int64(m)
+		if waits {
+			w.rest()
+		}
 		if err != nil || n == len(p) {
 			return n, err
 		}
 	}
+}
+
+// unsentBytes is how much of an answer net/http takes without a wait, over HTTP/2.
+const unsentBytes = 4 << 10
+
+// FlushError sends what has been written, for http.ResponseController.
+func (w *writer) FlushError() error {
+	w.extend()
+	defer w.rest()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // longPart is how much of a file the kernel is given at a time.
@@ -135,7 +158,9 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	to, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
-		return io.Copy(struct{ io.Writer }{w}, src)
+		buf := parts.Get().(*[arrivingPart]byte)
+		defer parts.Put(buf)
+		return io.CopyBuffer(struct{ io.Writer }{w}, src, buf[:])
 	}
 	for size := int64(paceBytes); all.N > 0; size = longPart {
 		// The first part shows nothing but that the client is there; those that
@@ -165,18 +190,29 @@ func (w *writer) untilStop(ctx context.Context) (context.Context, context.Cancel
 // Unwrap returns the writer below, for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// extend moves the write deadline ahead. The server has set it when the request
-// came in, so a quick answer needs nothing more.
+// extend moves the write deadline ahead, unless it is far enough.
 func (w *writer) extend() { w.extendBy(w.pace) }
 
 // extendBy is extend for what may take another time than paceTime.
 func (w *writer) extendBy(d time.Duration) {
 	now := time.Now()
-	if d == w.pace && now.Sub(w.extended) < w.pace/8 {
+	if d == w.pace && now.Sub(w.extended) < w.pace/8 && !w.multiplexed {
 		return
 	}
 	w.extended = now
+	w.setDeadline(now.Add(d))
+}
+
+// rest takes the write deadline away until the next write, where it may not pass
+// while this node thinks.
+func (w *writer) rest() {
+	if w.multiplexed {
+		w.setDeadline(time.Time{})
+	}
+}
+
+func (w *writer) setDeadline(t time.Time) {
 	if c, ok := w.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		c.SetWriteDeadline(now.Add(d)) // fails only on a connection that is gone
+		c.SetWriteDeadline(t) // fails only on a connection that is gone
 	}
 }

@@ -34,7 +34,7 @@ func newWorld(t testing.TB, repos []node.NewRepo) *world {
 	for _, name := range []string{"a", "b", "c", "d", "e"} { // their operators may do everything everywhere
 		rule.Principals = append(rule.Principals, "site:"+name)
 	}
-	if err := w.open("a").WriteRule(t.Context(), "sites", rule); err != nil {
+	if err := w.open("a").Record(t.Context(), events.PermissionChanged{Name: "sites", Grant: rule}); err != nil {
 		t.Fatal(err)
 	}
 	return w
