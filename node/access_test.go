@@ -68,10 +68,10 @@ func newTeams(t testing.TB, up *proxy) *node.Node {
 		t.Fatal(err)
 	}
 	n := openNode(t, dir)
-	record(t, n, events.UserCreated{Name: "ann"}, events.UserCreated{Name: "ben"}, events.UserCreated{Name: "cy"},
+	record(t, n, events.UserCreated{Name: "ann"}, events.UserCreated{Name: "ben"}, events.UserCreated{Name: "cy"}, events.UserCreated{Name: "dee"},
 		events.GroupChanged{Name: "team-a", Members: []string{"ann"}}, events.GroupChanged{Name: "team-b", Members: []string{"ben"}})
 	record(t, n, grant("a", "group:team-a", "team-a public", "read publish"), grant("b", "group:team-b", "team-b", "read publish delete"),
-		grant("cy", "user:cy", "public", "read", "golang.example/**"))
+		grant("cy", "user:cy", "public", "read", "golang.example/**"), grant("dee", "user:dee", "public", "read"))
 	return n
 }
 
@@ -106,7 +106,7 @@ func TestReadsAreByRights(t *testing.T) {
 	pub := up.add("golang.example/x", "v1.0.0", goMod("golang.example/x"))
 	up.add("other.example/x", "v1.0.0", goMod("other.example/x"))
 	n := newTeams(t, up)
-	ann, ben, cy := login(t, n, "ann"), login(t, n, "ben"), login(t, n, "cy")
+	ann, ben, cy, dee := login(t, n, "ann"), login(t, n, "ben"), login(t, n, "cy"), login(t, n, "dee")
 	a := mv("corp.example/team-a/x", "v1.0.0")
 	if _, err := n.Publish(t.Context(), ann, node.Publication{Repo: name("team-a"), Version: a, Zip: zipReader(t, a, goMod(a.Path))}); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestReadsAreByRights(t *testing.T) {
 	}{
 		{ben, "all", a}, {ben, "team-a", a}, {ben, "all", mv("corp.example/team-a/none", "v1.0.0")}, {ben, "team-a", mv("corp.example/team-a/none", "v1.0.0")},
 		{ben, "none", a}, {ben, "public", pub}, {ben, "all", pub}, {ben, "all", mv("none.example/x", "v1.0.0")},
-		{cy, "all", mv("other.example/x", "v1.0.0")}, {cy, "public", mv("other.example/x", "v1.0.0")}, {cy, "all", a},
+		{cy, "all", mv("other.example/x", "v1.0.0")}, {cy, "public", mv("other.example/x", "v1.0.0")}, {cy, "all", a}, {dee, "all", a}, {dee, "public", a}, {dee, "all", mv("corp.example/team-a/none", "v1.0.0")},
 		{nobody, "all", a}, {nobody, "team-a", a}, {nobody, "none", a}, {nobody, "all", pub}, {nil, "all", a},
 		{access.LoopbackCaller(netip.Addr{}), "all", a}, {access.SiteCaller(site("b")), "all", a},
 	} {

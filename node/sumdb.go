@@ -18,7 +18,12 @@ import (
 // refused with the setting that the client lacks.
 func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, error) {
 	if mod, ok := lookedUp(path); ok {
-		if owner := r.st.dir.Owner(mod); owner != nil && r.st.readsAny(r.who, owner.Name) {
+		owner := r.st.dir.Owner(mod)
+		switch {
+		case owner == nil:
+		case !r.st.readsAny(r.who, owner.Name):
+			return upstream.Answer{}, r.excluded(ctx, mod, byRights)
+		default:
 			return upstream.Answer{}, fail(ErrForbidden,
 				"%s belongs to the local repository %s and is in no checksum database; set GONOSUMDB to match it", mod, owner.Name)
 		}
@@ -79,9 +84,6 @@ func databaseName(gosumdb string) string {
 func (r *Repository) databaseOf(path string) (rem *remote, kept barrier) {
 	var broken *remote
 	mod, lookup := lookedUp(path)
-	if lookup && r.st.dir.Owner(mod) != nil {
-		return nil, byRights // who may read of its owner has been told why
-	}
 	members := []events.RepoName{r.repo.Name}
 	if r.repo.Kind == events.Virtual {
 		members = r.repo.Settings.Members
