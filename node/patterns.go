@@ -64,6 +64,7 @@ func (r *Repository) moduleAbove(ctx context.Context, path string) (string, erro
 		path    string
 		members []*Repository
 	}
+	owned := r.st.dir.Owner(path) != nil // then no upstream is asked for a part of its name either
 	var asked []candidate
 	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
 		members, _, err := r.sources(path[:i])
@@ -78,7 +79,7 @@ func (r *Repository) moduleAbove(ctx context.Context, path string) (string, erro
 				return path[:i], nil
 			}
 		}
-		if len(members) > 0 && len(asked) < maxParents {
+		if len(members) > 0 && len(asked) < maxParents && !owned {
 			asked = append(asked, candidate{path[:i], members})
 		}
 	}
