@@ -35,11 +35,18 @@ const (
 
 // Full reports whether c takes no more facts. Who is about to append an event to
 // its own log asks first, since the event would have no effect.
-func (c Contribution) Full() bool {
-	if len(c) >= maxFacts {
+func (c Contribution) Full() bool { return c.FullBut(0) }
+
+// FullBut reports whether c takes no more facts, or will not after some more, of at
+// most 1/64 of what it takes.
+func (c Contribution) FullBut(more int) bool {
+	if len(c)+more >= maxFacts {
 		return true
 	}
 	size := 0
+	if more > 0 {
+		size = maxFactBytes / 64
+	}
 	for _, f := range c {
 		size += len(f.Data)
 	}

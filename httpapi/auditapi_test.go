@@ -143,7 +143,7 @@ func TestFailedLoginsAreAudited(t *testing.T) {
 		}
 	}
 	for range 20 {
-		g.get("/api/v1/repos", "Authorization", basic("nobody", "hunter2"))
+		g.get("/api/v1/repos", "Authorization", "Bearer "+tok.Secret())
 	}
 	g.audited("") // what is summed up is written with it
 	lines := g.audited("action=login.failed&client=127.0.0.0/8").Lines

@@ -262,6 +262,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	get(e, "/api/v1/audit", s.listAudit)
 	s.routeRemotes(e)
 	s.routeOIDC(e)
+	s.routeIdentities(e)
 	e.POST("/api/v1/verify", s.verify)
 	e.POST("/api/v1/rebuild", s.rebuild)
 	return e

@@ -22,6 +22,9 @@ func (s *Server) invite(c echo.Context) error {
 	var in struct {
 		Name  events.Site `json:"name"`
 		Valid string      `json:"valid"` // empty: an hour
+		// Rights are those of the site's operator elsewhere: none, publish or manage;
+		// empty: publish.
+		Rights node.SiteRights `json:"rights"`
 	}
 	if err := decode(c, &in); err != nil {
 		return err
@@ -33,7 +36,7 @@ func (s *Server) invite(c echo.Context) error {
 	if err != nil || valid <= 0 || valid > maxInvitation {
 		return fail(node.ErrInvalid, "valid is "+quote(in.Valid)+", not a time like 1h, which is more than none and at most "+maxInvitation.String())
 	}
-	inv, err := s.node.Invite(c.Request().Context(), caller(c), in.Name, valid)
+	inv, err := s.node.Invite(c.Request().Context(), caller(c), in.Name, valid, in.Rights)
 	if err != nil {
 		return err
 	}

@@ -79,6 +79,12 @@ func (n *Node) Authenticate(ctx context.Context, c access.Credential, from netip
 	if issuer, idToken, ok := c.IDToken(); ok {
 		return n.idTokenCaller(ctx, issuer, idToken)
 	}
+	if user, password, ok := c.Password(); ok {
+		if err := n.checkPassword(ctx, user, password); err != nil {
+			return nil, err
+		}
+		return access.UserCaller(access.Login{User: user, From: from, Credential: c}), nil
+	}
 	t, ok := c.Token()
 	switch {
 	case !ok:
@@ -110,6 +116,7 @@ func (n *Node) tokenCaller(t access.Token, from netip.Addr, now time.Time) (*acc
 	if err := n.userNow(b.User, id.Created); err != nil {
 		return nil, err
 	}
+	n.used(b.ID)
 	return access.UserCaller(access.Login{
 		User: b.User, Token: b.ID, Scope: access.Scope{Repos: b.Repos, Actions: b.Actions, Modules: b.Modules},
 		Expires: b.Expires, From: from, Credential: access.TokenCredential(t),

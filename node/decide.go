@@ -303,10 +303,7 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 			return nothing{}, at, err
 		})
 	case opInvite:
-		return run(req, func(b awayInvitation) (nothing, events.Position, error) {
-			at, err := n.invite(ctx, who, b)
-			return nothing{}, at, err
-		})
+		return run(req, func(b awayInvitation) (SiteRule, events.Position, error) { return n.invite(ctx, who, b) })
 	case opJoin:
 		return run(req, func(b joinRequest) (nothing, events.Position, error) {
 			at, err := n.acceptJoin(ctx, b)
@@ -340,6 +337,9 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 			m, err := n.moveHome(ctx, who, b)
 			return m, m.At, err
 		})
+	}
+	if answer, at, known, err := n.operateIdentities(ctx, who, req); known {
+		return answer, at, err
 	}
 	return nil, events.Position{}, fail(ErrUnavailable, "site %s does not know the operation %q; upgrade it", n.id.Site, req.Op)
 }

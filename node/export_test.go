@@ -85,3 +85,27 @@ func (n *Node) Record(ctx context.Context, bodies ...events.Body) error {
 	_, err := n.commits.propose(ctx, func(view) ([]events.Body, error) { return bodies, nil })
 	return err
 }
+
+// PasswordCost makes a node hash passwords at another cost than bcrypt's 12.
+func (o Options) PasswordCost(cost int) Options {
+	o.passwordCost = cost
+	return o
+}
+
+// PasswordsHashed returns how many passwords this node has compared with a hash.
+func (n *Node) PasswordsHashed() int64 { return n.passwords.compared.Load() }
+
+// WriteUses writes down when tokens were used, as is done each minute.
+func (n *Node) WriteUses() { n.uses.write() }
+
+// TakePasswordTurns takes all places of checks of passwords, until release.
+func (n *Node) TakePasswordTurns() (release func()) {
+	for range passwordsAtOnce {
+		n.passwords.turns <- struct{}{}
+	}
+	return func() {
+		for range passwordsAtOnce {
+			<-n.passwords.turns
+		}
+	}
+}

@@ -15,7 +15,7 @@ func TestJoinGoesOnFromTheFirstEntry(t *testing.T) {
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.reachable("b")
-	inv, err := w.sites["a"].Invite(t.Context(), op, site("c"), time.Hour)
+	inv, err := w.sites["a"].Invite(t.Context(), op, site("c"), time.Hour, node.RightsNone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func forgeToken(t testing.TB, token string, change func(map[string]any)) string 
 
 func invite(t testing.TB, n *node.Node, name string, valid time.Duration) string {
 	t.Helper()
-	inv, err := n.Invite(t.Context(), op, site(name), valid)
+	inv, err := n.Invite(t.Context(), op, site(name), valid, node.RightsPublish)
 	if err != nil {
 		t.Fatal(err)
 	}

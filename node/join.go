@@ -39,6 +39,7 @@ type Invitation struct {
 	Token   string      `json:"token"` // secret
 	Name    events.Site `json:"name"`
 	Expires time.Time   `json:"expires"`
+	SiteRule
 }
 
 // joinToken is what a token says.
@@ -108,12 +109,14 @@ type awayInvitation struct {
 	Name    events.Site   `json:"name"`
 	Secret  events.Digest `json:"secret_hash"`
 	Expires time.Time     `json:"expires"`
+	Rights  SiteRights    `json:"rights,omitempty"`
 }
 
 // Invite makes an invitation for a new site, which opens for as long as valid
-// says, at most a week. Errors: ErrInvalid, ErrExists (the name is or was a
+// says, at most a week, and gives it these rights by the rule site-NAME, unless there is
+// a rule of that name. Errors: ErrInvalid, ErrExists (the name is or was a
 // site's), ErrNoSpace, ErrUnavailable (this node can't be reached by others).
-func (n *Node) Invite(ctx context.Context, who *access.Caller, name events.Site, valid time.Duration) (Invitation, error) {
+func (n *Node) Invite(ctx context.Context, who *access.Caller, name events.Site, valid time.Duration, rights SiteRights) (Invitation, error) {
 	if err := n.allow(who, access.Everything); err != nil {
 		return Invitation{}, err
 	}
@@ -135,32 +138,34 @@ func (n *Node) Invite(ctx context.Context, who *access.Caller, name events.Site,
 		Addresses: addresses, Pin: replication.CertificateDigest(cert),
 	}
 	rand.Read(t.Secret)
-	inv := awayInvitation{name, secretHash(t.Secret), time.Unix(t.Expires, 0).UTC()}
-	_, err = n.atRegistryHome(ctx, who, opInvite, inv, &nothing{}, func() error {
-		_, err := n.invite(ctx, who, inv)
+	inv := awayInvitation{name, secretHash(t.Secret), time.Unix(t.Expires, 0).UTC(), rights}
+	var rule SiteRule
+	_, err = n.atRegistryHome(ctx, who, opInvite, inv, &rule, func() (err error) {
+		rule, _, err = n.invite(ctx, who, inv)
 		return err
 	})
 	if err != nil {
 		return Invitation{}, err
 	}
-	return Invitation{t.String(), name, inv.Expires}, nil
+	return Invitation{t.String(), name, inv.Expires, rule}, nil
 }
 
 // invite records an invitation at this site, the registry's home.
-func (n *Node) invite(ctx context.Context, who *access.Caller, inv awayInvitation) (events.Position, error) {
+func (n *Node) invite(ctx context.Context, who *access.Caller, inv awayInvitation) (rule SiteRule, at events.Position, err error) {
 	if err := n.allow(who, access.Everything); err != nil {
-		return events.Position{}, err
+		return SiteRule{}, events.Position{}, err
 	}
-	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+	receipt, err := n.commits.propose(ctx, func(v view) (bodies []events.Body, err error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
 		if m, ok := v.dir.Site(inv.Name); ok && len(m.Keys) > 0 {
 			return nil, fail(ErrExists, "site %s has joined already; a name that was used can't be used again", inv.Name)
 		}
-		return []events.Body{events.SiteInvited{Name: inv.Name, Secret: inv.Secret, Expires: inv.Expires, Actor: who.Actor()}}, nil
+		bodies, rule = inv.rule(v.dir, who)
+		return append(bodies, events.SiteInvited{Name: inv.Name, Secret: inv.Secret, Expires: inv.Expires, Actor: who.Actor()}), nil
 	})
-	return at.Position, err
+	return rule, receipt.Position, err
 }
 
 // joinRequest is what a new site says of itself.

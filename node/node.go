@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -45,6 +46,8 @@ type Options struct {
 	noMend bool
 	// level is for tests of nodes of another version.
 	level int
+	// passwordCost is for tests that have no time for that of bcrypt.
+	passwordCost int
 	// dialPeer is for tests that put faults between sites.
 	dialPeer func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -74,6 +77,8 @@ type Node struct {
 	vouchers  *vouchers
 	sightings *sightings
 	exchanges *exchanges
+	passwords *passwords
+	uses      *uses // of tokens
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -141,6 +146,10 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.vouchers = newVouchers()
 	n.sightings = newSightings()
 	n.exchanges = newExchanges()
+	n.uses = newUses(n.index.Load, n.logger)
+	if n.passwords, err = newPasswords(cmp.Or(opts.passwordCost, passwordCost)); err != nil {
+		return nil, err
+	}
 	if n.bootstrap, err = readBootstrap(dir); err != nil {
 		return nil, err
 	}
@@ -174,6 +183,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.life.wg.Go(func() { n.watch(n.life.ctx) })
 	n.life.wg.Go(func() { n.purgeLoop(n.life.ctx) })
 	n.life.wg.Go(func() { n.sightings.run(n.life.ctx, n) })
+	n.life.wg.Go(func() { n.uses.run(n.life.ctx) })
 	return n, nil
 }
 

@@ -77,7 +77,7 @@ func (w *world) close(name string) {
 // has caught up. With dialOnly nobody can dial it.
 func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
 	w.t.Helper()
-	inv, err := w.sites[inviter].Invite(w.t.Context(), op, site(name), time.Hour)
+	inv, err := w.sites[inviter].Invite(w.t.Context(), op, site(name), time.Hour, node.RightsNone)
 	if err != nil {
 		w.t.Fatalf("invite %s: %v", name, err)
 	}

@@ -159,7 +159,7 @@ func TestRemovedSite(t *testing.T) {
 	if blocks := must(w.sites["c"].Blocks(op)); len(blocks) != 1 {
 		t.Errorf("what it stated before: %v", blocks)
 	}
-	_, err = w.sites["a"].Invite(t.Context(), op, site("b"), time.Hour)
+	_, err = w.sites["a"].Invite(t.Context(), op, site("b"), time.Hour, node.RightsNone)
 	isKind(t, err, node.ErrExists, "can't be used again")
 	_, err = w.sites["a"].RemoveSite(t.Context(), op, site("a"), "")
 	isKind(t, err, node.ErrInvalid, "leave")

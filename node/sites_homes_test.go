@@ -203,7 +203,7 @@ func TestRegistryHomeIsGone(t *testing.T) {
 	if _, err := w.publish("a", v, goMod(v.Path)); err != nil {
 		t.Fatal(err)
 	}
-	inv, err := w.sites["b"].Invite(t.Context(), op, site("d"), time.Hour)
+	inv, err := w.sites["b"].Invite(t.Context(), op, site("d"), time.Hour, node.RightsNone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,6 +80,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
+		userCommand(), groupCommand(), permissionCommand(), tokenCommand(), whoamiCommand(),
 		loginCommand(), logoutCommand(), goauthCommand(), envCommand(), oidcCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),

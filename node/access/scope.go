@@ -14,6 +14,23 @@ type Scope struct {
 	Modules []events.Pattern `json:"modules,omitempty"`
 }
 
+// IsZero reports whether s limits nothing.
+func (s Scope) IsZero() bool { return len(s.Repos)+len(s.Actions)+len(s.Modules) == 0 }
+
+// Or returns s with the parts of outer where its own are empty.
+func (s Scope) Or(outer Scope) Scope {
+	if len(s.Repos) == 0 {
+		s.Repos = outer.Repos
+	}
+	if len(s.Actions) == 0 {
+		s.Actions = outer.Actions
+	}
+	if len(s.Modules) == 0 {
+		s.Modules = outer.Modules
+	}
+	return s
+}
+
 // allows reports whether the scope has room for a need.
 func (s Scope) allows(n Need) bool {
 	if len(s.Actions) > 0 && !parseActions(s.Actions).has(n.Action) {

@@ -28,9 +28,11 @@ const (
 	localID  = 's' // and that of one that is known at one site only
 )
 
+const encodingChars = "abcdefghijklmnopqrstuvwxyz234567"
+
 // base32 in lower case: no character of it means anything in a URL, a header, a
 // netrc file or a list of proxies.
-var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+var encoding = base32.NewEncoding(encodingChars).WithPadding(base32.NoPadding)
 
 // Token is a token that may be one: rn_<id>_<secret><check>, with an id of 12
 // characters, a secret of 256 bits, and a check by which those who search texts
@@ -78,6 +80,14 @@ func ParseToken(s string) (Token, error) {
 	return t, nil
 }
 
+// CheckID reports why s is not the id of a token that the log may have.
+func CheckID(s string) error {
+	if len(s) != idLen || s[0] != loggedID || strings.Trim(s, encodingChars) != "" {
+		return fmt.Errorf("%q is not the id of a token: those have %d characters, the first of them %c", s, idLen, loggedID)
+	}
+	return nil
+}
+
 // checkOf returns what is appended to a token: its CRC-32.
 func checkOf(body string) string {
 	return encoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
@@ -87,7 +97,10 @@ func checkOf(body string) string {
 func (t Token) ID() string { return t.id }
 
 // Local reports whether one site alone knows the token.
-func (t Token) Local() bool { return t.id != "" && t.id[0] == localID }
+func (t Token) Local() bool { return IsLocal(t.id) }
+
+// IsLocal reports whether the id is that of a token that one site alone knows.
+func IsLocal(id string) bool { return id != "" && id[0] == localID }
 
 // IsZero reports whether t is none.
 func (t Token) IsZero() bool { return t.id == "" }

@@ -62,13 +62,21 @@ func decodeFacts(key, value []byte) (events.Contribution, error) {
 // Prefix yields the records whose keys start with prefix, in key order: what
 // events.VersionsPrefix or events.KindPrefix return. It shows one moment, that of
 // its start. An error ends it.
-func (x *Index) Prefix(prefix string) iter.Seq2[Record, error] {
+func (x *Index) Prefix(prefix string) iter.Seq2[Record, error] { return x.Behind(prefix, "") }
+
+// Behind is Prefix from the first record on whose key is greater than prefix and
+// last together; all if last is empty.
+func (x *Index) Behind(prefix, last string) iter.Seq2[Record, error] {
 	return sequence(func(yield func(Record) bool) error {
 		var r Record
 		var rows []byte // what the rows of r start with; nil before the first
 		p := append([]byte{spaceRecord}, prefix...)
+		from := p
+		if last != "" {
+			from = append(append(bytes.Clone(p), last...), siteSep+1)
+		}
 		more := true
-		err := x.scan(p, after(p), func(it *pebble.Iterator) (bool, error) {
+		err := x.scan(from, after(p), func(it *pebble.Iterator) (bool, error) {
 			if rows == nil || !bytes.HasPrefix(it.Key(), rows) {
 				if more = rows == nil || yield(r); !more {
 					return false, nil

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"registry-node/events"
+	"registry-node/node/access"
+)
+
+// Page says which part of a list is wanted.
+type Page struct {
+	After string // the name behind which it begins; empty: at the first
+	Limit int    // how many at most; 0: 1000, which is the most
+}
+
+const (
+	maxPage = 1000
+	// maxScan bounds the records that one page looks at: a page may end early, and
+	// be empty, without being the last.
+	maxScan = 20_000
+)
+
+// pageOf returns what show makes of the identities of a kind, by name, and where
+// the next page begins. It is told what there is, deleted ones included.
+func pageOf[T any](n *Node, kind events.Kind, p Page, show func(name string, id events.Identity) (T, bool, error)) (list []T, next string, err error) {
+	limit := p.Limit
+	if limit < 1 || limit > maxPage {
+		limit = maxPage
+	}
+	dir, scanned := n.directory(), 0
+	for r, err := range n.index.Load().Behind(events.KindPrefix(kind), p.After) {
+		if err != nil {
+			return nil, "", err
+		}
+		name := strings.TrimPrefix(r.Key.Bytes(), events.KindPrefix(kind))
+		id, ok := dir.ResolveIdentity(r.Contributions)
+		if ok {
+			v, wanted, err := show(name, id)
+			if err != nil {
+				return nil, "", err
+			}
+			if wanted {
+				list = append(list, v)
+			}
+		}
+		if scanned++; len(list) == limit || scanned == maxScan {
+			return list, name, nil
+		}
+	}
+	return list, "", nil
+}
+
+// checkIdentityName reports why name can't be that of a user, group or rule.
+func checkIdentityName(what, name string) error {
+	if err := events.CheckUserName(name); err != nil {
+		return because(err, ErrInvalid, "%s %v", what, err)
+	}
+	return nil
+}
+
+// spareFacts are kept in each record for what ends something: nobody can change a
+// user so often that it can't be disabled or deleted any more.
+const spareFacts = 64
+
+// room reports why a record may not be changed any more, if it is more than an end
+// of something that is to be written.
+func (v view) room(k events.Key, more bool) error {
+	if !more {
+		return nil
+	}
+	cs, err := v.txn.Get(k)
+	if err != nil {
+		return err
+	}
+	if cs.Of(v.at.Site).FullBut(spareFacts) {
+		return fail(ErrTooLarge, "%v was changed too often, and can only be deleted now; use another name", k)
+	}
+	return nil
+}
+
+// deletionBytes bounds what one entry takes of a deletion that changes many groups
+// and rules.
+const deletionBytes = 256 << 10
+
+// deletePrincipal takes a principal out of all groups and rules, and then has what
+// decide says end it. What that takes may be more than one entry: cut short, it
+// leaves the principal with less than it had.
+func (n *Node) deletePrincipal(ctx context.Context, principal string, who *access.Caller, decide func(view, delegation) (events.Body, error)) (events.Position, error) {
+	for {
+		last := false
+		at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+			if err := n.isRegistryHome(v.dir); err != nil {
+				return nil, err
+			}
+			d := delegationIn(v.dir)
+			end, err := decide(v, d)
+			if err != nil {
+				return nil, err
+			}
+			var bodies []events.Body
+			if bodies, last = d.withdraw(principal, who.Actor()); last {
+				bodies = append(bodies, end)
+			}
+			return bodies, nil
+		})
+		if err != nil || last {
+			return at.Position, err
+		}
+	}
+}
+
+// withdraw returns what takes a principal out of groups and rules, or a part of it
+// with all false.
+func (d delegation) withdraw(principal, actor string) (bodies []events.Body, all bool) {
+	size := 0
+	full := func(texts ...[]string) bool {
+		for _, t := range texts {
+			for _, s := range t {
+				size += len(s) + 8
+			}
+		}
+		return len(bodies) > 0 && size > deletionBytes
+	}
+	user, _ := strings.CutPrefix(principal, "user:")
+	for _, name := range sortedKeys(d.groups) {
+		if members := d.groups[name]; user != principal && slices.Contains(members, user) {
+			if full(members) {
+				return bodies, false
+			}
+			bodies = append(bodies, events.GroupChanged{Name: name, Members: leaveOut(members, user), Actor: actor})
+		}
+	}
+	for _, name := range sortedKeys(d.rules) {
+		if g := d.rules[name].Grant; slices.Contains(g.Principals, principal) {
+			if full(g.Principals, g.Repos) {
+				return bodies, false
+			}
+			g.Principals = leaveOut(g.Principals, principal)
+			bodies = append(bodies, events.PermissionChanged{Name: name, Grant: g, Actor: actor})
+		}
+	}
+	return bodies, true
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// sortedSet returns each element of list once, sorted, in a list of its own.
+func sortedSet(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+// leaveOut returns list without an element, in a list of its own.
+func leaveOut(list []string, s string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(t string) bool { return t == s })
+}

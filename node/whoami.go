@@ -1,0 +1,103 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/access"
+)
+
+// WhoAmI is what a caller is told of itself.
+type WhoAmI struct {
+	Name       string    `json:"name"`
+	Principals []string  `json:"principals"`       // what rules know it by
+	Token      string    `json:"token,omitempty"`  // id of the token that it shows
+	Expires    time.Time `json:"expires,omitzero"` // of that; zero: never
+	access.Scope
+	Site events.Site `json:"site"` // that answers
+}
+
+// WhoAmI says who the caller is.
+func (n *Node) WhoAmI(who *access.Caller) WhoAmI {
+	w := WhoAmI{
+		Name: who.Name(), Principals: who.Principals(), Token: who.TokenID(), Expires: who.Expires(),
+		Scope: who.Scope(), Site: n.id.Site,
+	}
+	for _, g := range n.state.Load().rights.GroupsOf(who.User()) {
+		w.Principals = append(w.Principals, "group:"+g)
+	}
+	if w.Principals == nil {
+		w.Principals = []string{}
+	}
+	return w
+}
+
+// AccessQuestion asks whether a user may do something.
+type AccessQuestion struct {
+	User   string // or anonymous, loopback; empty: the caller, with the token that it shows
+	Action access.Action
+	Repo   string // a name, or of what else is managed
+	Module string // path; empty: the whole repository, or, to read, anything in it
+}
+
+// AccessAnswer is the answer.
+type AccessAnswer struct {
+	Allowed bool   `json:"allowed"`
+	Rule    string `json:"rule,omitempty"` // by which it is so
+	Why     string `json:"why"`
+}
+
+// CheckAccess says whether a user may do something, as far as rules go, and by which
+// one. Others than themselves callers may ask about if they may manage the user or
+// the repository. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid, ErrNotFound.
+func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, error) {
+	need := access.Need{Action: q.Action, Repo: q.Repo, Module: q.Module}
+	if q.Repo == "" {
+		return AccessAnswer{}, fail(ErrInvalid, "which repository it is about is missing")
+	}
+	rights := n.state.Load().rights
+	subject := who
+	if q.User != "" && q.User != who.User() {
+		if !rights.Manages(who, q.User) && !rights.Manages(who, q.Repo) {
+			return AccessAnswer{}, refused(who, "you may ask about yourself, and about users and repositories that you may manage")
+		}
+		var err error
+		var why string
+		if subject, why, err = n.subject(who, q.User); err != nil || why != "" {
+			return AccessAnswer{Why: why}, err
+		}
+	}
+	rule, ok := rights.Why(subject, need)
+	a := AccessAnswer{Allowed: ok, Rule: rule}
+	switch {
+	case ok && rule == "":
+		a.Why = fmt.Sprintf("%s may do everything here", subject.Name())
+	case ok:
+		a.Why = fmt.Sprintf("the rule %s allows it", rule)
+	case !subject.Scope().IsZero():
+		a.Why = "no rule allows it, or the token is not for it"
+	default:
+		a.Why = "no rule allows it"
+	}
+	return a, nil
+}
+
+// subject returns a caller for whom rules can be looked up, or why that one can do
+// nothing at all.
+func (n *Node) subject(who *access.Caller, name string) (c *access.Caller, why string, err error) {
+	switch name {
+	case events.Anonymous:
+		return access.Anonymous(who.From()), "", nil
+	case events.Loopback:
+		return access.LoopbackCaller(who.From()), "", nil
+	}
+	if err := checkIdentityName("user", name); err != nil {
+		return nil, "", err
+	}
+	info, err := n.user(name)
+	if err == nil && info.Disabled {
+		why = fmt.Sprintf("user %s is disabled", name)
+	}
+	return access.UserCaller(access.Login{User: name}), why, err
+}
