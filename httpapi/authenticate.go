@@ -42,16 +42,23 @@ func TrustOf(addr net.Addr) Trust {
 	return Public
 }
 
-// authenticate finds out who asks, and refuses wrong credentials, on all paths.
+// authenticate finds out who asks, and refuses wrong credentials, and what goes
+// beyond the limits of who asks, on all paths.
 func (s *Server) authenticate(t Trust) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			who, err := s.whoAsks(c.Request(), t)
+			w, r := c.Response().Writer.(*writer), c.Request()
+			who, err := s.whoAsks(r, t)
+			w.who = who
 			if err != nil {
 				s.loginFailed(c, err)
+			}
+			if e := s.turn(w, r); e != nil {
+				return e
+			}
+			if err != nil {
 				return err
 			}
-			c.Response().Writer.(*writer).who = who
 			return next(c)
 		}
 	}

@@ -105,3 +105,6 @@ func (s *Server) Routes() (routes []string) {
 
 // Actions are the actions of the audit log, by route.
 var Actions = actions
+
+// SetLimits changes the limits, before the server serves; nobody waits for a turn.
+func (s *Server) SetLimits(l Limits) { s.limiter = newLimiter(l); s.limiter.patience = 0 }

@@ -69,7 +69,7 @@ func (s *Server) moduleRequest(w *writer, r *http.Request, path string) (*node.R
 	if err != nil {
 		return nil, q, &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
 	}
-	repo.HeldOnly = q.HeldOnly
+	repo.HeldOnly, repo.Misses = q.HeldOnly, w.allowance.spare()
 	if strings.EqualFold(r.Header.Get("Disable-Module-Fetch"), "true") {
 		repo.HeldOnly, w.uncached = true, true
 	}

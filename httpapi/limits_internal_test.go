@@ -1,14 +1,19 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"registry-node/node/access"
 )
 
 func addr(t testing.TB, s string) netip.Addr {
@@ -203,5 +208,75 @@ func TestDepth(t *testing.T) {
 		if got := depth([]byte(text)); got != want {
 			t.Errorf("%.20s: %d, want %d", text, got, want)
 		}
+	}
+}
+
+// TestTurns waits for a turn that is near, is refused one that is far, and gives
+// back what it can't wait for.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := Limits{Address: 1}.allowance(false, patience)
+		start := time.Now()
+		for i := range requestBurst + 2 {
+			if err := a.admit(t.Context()); err != nil {
+				t.Fatalf("request %d: %v", i, err)
+			}
+		}
+		if d := time.Since(start); d != 2*time.Second {
+			t.Errorf("the last two waited %v", d)
+		}
+		var waiting sync.WaitGroup
+		for range 2 {
+			waiting.Go(func() {
+				if err := a.admit(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		start = time.Now()
+		if err := a.admit(t.Context()); !errors.Is(err, errThrottled) || time.Since(start) != 0 {
+			t.Errorf("the third: %v after %v", err, time.Since(start))
+		}
+		waiting.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := a.admit(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := a.admit(t.Context()); err != nil {
+			t.Errorf("a turn that nobody took is gone: %v", err)
+		}
+	})
+}
+
+// TestWhoIsLimited tells users and addresses apart.
+func TestWhoIsLimited(t *testing.T) {
+	alice := access.UserCaller(access.Login{User: "alice"})
+	for _, tt := range []struct {
+		client string
+		who    *access.Caller
+		want   clientKey
+	}{
+		{"192.0.2.1", nil, clientKey{addr: addr(t, "192.0.2.1")}},
+		{"192.0.2.1", alice, clientKey{user: "alice"}},
+		{"2001:db8::1:2:3:4", nil, clientKey{addr: addr(t, "2001:db8::")}},
+		{"127.0.0.1", alice, clientKey{}},
+		{"::1", nil, clientKey{}},
+		{"", nil, clientKey{}},
+	} {
+		client, _ := netip.ParseAddr(tt.client)
+		k, ok := keyOf(&writer{client: client, who: tt.who})
+		if k != tt.want || ok != (tt.want != clientKey{}) {
+			t.Errorf("%s %v: %v %v", tt.client, tt.who, k, ok)
+		}
+	}
+	l := newLimiter(Limits{Address: 1, User: 2, Misses: 1})
+	a, b := l.allowance(clientKey{addr: addr(t, "192.0.2.1")}), l.allowance(clientKey{user: "alice"})
+	if a == b || a != l.allowance(clientKey{addr: addr(t, "192.0.2.1")}) || a.requests.Burst() != 10 || b.requests.Burst() != 20 || a.publishes != nil {
+		t.Errorf("%+v, %+v", a, b)
+	}
+	if newLimiter(Limits{}).allowance(clientKey{user: "alice"}) != nil {
+		t.Error("no limits limit")
 	}
 }

@@ -35,6 +35,9 @@ func (s *Server) publish(c echo.Context) error {
 	if info, err := s.node.Repo(w.who, p.Repo); err == nil {
 		w.repo = repoKindOf(info.Kind)
 	}
+	if err := w.allowance.publish(r.Context()); err != nil {
+		return err
+	}
 	params, err := query(c, "time", "h1", "sites", "timeout")
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ type Options struct {
 	// TrustedProxies are the networks of reverse proxies whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed. Without any, those headers change nothing.
 	TrustedProxies []netip.Prefix
+	// Limits bound what clients may ask for.
+	Limits Limits
 	// HSTS has browsers that came over TLS come back by nothing else.
 	HSTS bool
 }
@@ -56,6 +58,7 @@ type Server struct {
 	hsts    bool
 	// failures are the failed logins of late.
 	failures *failures
+	limiter  *limiter
 
 	// work is held by the one verification or rebuild that runs.
 	work sync.Mutex
@@ -73,7 +76,7 @@ func New(n *node.Node, o Options) *Server {
 		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: defaultConns,
 		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog,
 		streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
-		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(),
+		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(), limiter: newLimiter(o.Limits),
 	}
 }
 

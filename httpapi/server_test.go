@@ -2,12 +2,14 @@ package httpapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -26,11 +28,20 @@ func noise(n int) string {
 	return string(b)
 }
 
-// publishLarge publishes a module whose zip has about size bytes.
+// publishLarge publishes a module whose zip has about size bytes, however fast
+// the server under test wants clients to be.
 func (g *registry) publishLarge(path string, size int) {
+	g.t.Helper()
 	files := tree(path)
 	files["noise"] = noise(size)
-	g.publish(path, "v1.0.0", files)
+	zip, _ := zipOf(g.t, module.Version{Path: path, Version: "v1.0.0"}, files)
+	r := httptest.NewRequest("PUT", "/api/v1/repos/local/modules/"+path+"/@v/v1.0.0", bytes.NewReader(zip))
+	r.Host = "localhost"
+	w := httptest.NewRecorder()
+	httpapi.New(g.node, httpapi.Options{}).Handler(httpapi.Loopback).ServeHTTP(w, r)
+	if w.Code != http.StatusCreated {
+		g.t.Fatalf("publish %s: %d %s", path, w.Code, w.Body)
+	}
 }
 
 // spyListener notes what connections are given to copy from.

@@ -33,6 +33,8 @@ type writer struct {
 	stop     context.Context // ends when the server is told to stop
 	start    time.Time
 	extended time.Time // when the write deadline was set last
+	// allowance is what the client may have; nil: all it likes.
+	allowance *allowance
 	// multiplexed says that the request is one of many on a connection of HTTP/2.
 	// There a write deadline that passes ends the request, written or not; so there
 	// is one only while something is being written, see rest.

@@ -61,7 +61,11 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 		return err
 	}
 	began := time.Now()
+	r.Misses.take()
 	err = fetch(rem)
+	if !errors.Is(err, ErrNotFound) {
+		r.Misses.giveBack()
+	}
 	if err == nil || errors.Is(err, upstream.ErrUnavailable) || errors.Is(err, upstream.ErrTimeout) {
 		rem.asked(err) // else it answered, with something that is refused
 	}

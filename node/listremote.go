@@ -181,11 +181,21 @@ func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) 
 	if s, ok := r.askedBefore(k); ok {
 		return s, nil
 	}
+	if over := r.overspent(k); over != nil {
+		s, err := r.lastSeen(k)
+		s.err = over
+		return s, err
+	}
 	return r.node.fetches.asks.do(ctx, k, func(ctx context.Context) (seen, error) {
 		if s, ok := r.askedBefore(k); ok {
 			return s, nil
 		}
-		return r.askUpstream(ctx, k)
+		r.Misses.take()
+		s, err := r.askUpstream(ctx, k)
+		if !s.absent {
+			r.Misses.giveBack()
+		}
+		return s, err
 	})
 }
 

@@ -27,6 +27,9 @@ type Repository struct {
 	who  *access.Caller
 	// HeldOnly answers from what is held here and never asks an upstream.
 	HeldOnly bool
+	// Misses bounds the questions to upstreams about what is not there. Nil: nothing
+	// does.
+	Misses *Misses
 	// behind is the entry that the request asks to be considered, and that this
 	// node lacks: what is not here may be elsewhere, so nothing is said not to be
 	// there. Nil if there is none.
@@ -153,7 +156,7 @@ func (r *Repository) sources(path string) (members []*Repository, kept barrier, 
 		if m == nil || m.Deleted || owner != nil && m.ID != owner.ID {
 			continue
 		}
-		s := &Repository{node: r.node, st: r.st, repo: m, who: r.who, HeldOnly: r.HeldOnly, behind: r.behind}
+		s := &Repository{node: r.node, st: r.st, repo: m, who: r.who, HeldOnly: r.HeldOnly, Misses: r.Misses, behind: r.behind}
 		switch {
 		case !s.mayRead(path):
 			kept = byRights
@@ -269,6 +272,9 @@ func (r *Repository) zip(ctx context.Context, mv module.Version) (Zip, error) {
 	case err != nil:
 		return Zip{}, err
 	case c == nil:
+		if err := r.overspent(r.asks(mv.Path, mv.Version)); err != nil {
+			return Zip{}, err
+		}
 		return r.arrivingZip(ctx, mv)
 	}
 	return r.openZip(ctx, mv, c)
@@ -292,6 +298,9 @@ func (r *Repository) content(ctx context.Context, mv module.Version) (*events.He
 	c, err := r.recorded(ctx, mv, modPart)
 	if c != nil || err != nil {
 		return c, err
+	}
+	if err := r.overspent(r.asks(mv.Path, mv.Version)); err != nil {
+		return nil, err
 	}
 	return r.fetchMod(ctx, mv, nil)
 }

@@ -57,11 +57,20 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 // askDatabase answers what path asks of a checksum database, from what is held
 // here if no upstream is to be asked.
 func (r *Repository) askDatabase(ctx context.Context, rem *remote, path string) (upstream.Answer, error) {
-	if !r.HeldOnly {
-		return rem.sumdb.Serve(ctx, path)
+	spent := r.Misses.spent()
+	if !r.HeldOnly && !spent {
+		r.Misses.take()
+		a, err := rem.sumdb.Serve(ctx, path)
+		if !errors.Is(err, upstream.ErrNotInDatabase) {
+			r.Misses.giveBack()
+		}
+		return a, err
 	}
 	a, ok, err := rem.sumdb.ServeHeld(path)
-	if err == nil && !ok {
+	switch {
+	case err == nil && !ok && !r.HeldOnly:
+		err = overspent(path)
+	case err == nil && !ok:
 		err = fail(ErrNotFound, "%s is not held here, and this request asks for nothing else", path)
 	}
 	return a, err
