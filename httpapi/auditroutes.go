@@ -45,6 +45,9 @@ var actions = map[string]string{
 	"DELETE /api/v1/permissions/:name":     "permission.delete",
 	"POST /api/v1/tokens":                  "token.issue",
 	"DELETE /api/v1/tokens/:id":            "token.revoke",
+	"POST /api/v1/oidc/exchange":           "token.exchange",
+	"PUT /api/v1/issuers/:name":            "issuer.put",
+	"DELETE /api/v1/issuers/:name":         "issuer.delete",
 	"DELETE /api/v1/repos/:repo/modules/*": "hide",
 }
 
@@ -83,6 +86,7 @@ func (a *Audit) said(body []byte) {
 	var b struct {
 		Name    string `json:"name"`
 		User    string `json:"user"`
+		Issuer  string `json:"issuer"`
 		To      string `json:"to"`
 		Repo    string `json:"repository"`
 		Module  string `json:"module"`
@@ -93,12 +97,15 @@ func (a *Audit) said(body []byte) {
 		return
 	}
 	_ = json.Unmarshal(body, &b) // a field of another type stays empty
-	a.Name, a.Repo = cmp.Or(a.Name, b.Name, b.User, b.To), cmp.Or(a.Repo, b.Repo)
+	a.Name, a.Repo = cmp.Or(a.Name, b.Name, b.User, b.Issuer, b.To), cmp.Or(a.Repo, b.Repo)
 	a.Module, a.Version, a.Reason = b.Module, b.Version, b.Reason
 	if a.Action == "repo.create" {
 		a.Name, a.Repo = "", b.Name
 	}
 }
+
+// issued says which token of whom was made: by its id.
+func (a *Audit) issued(user, id string) { a.Name = user + "/" + id }
 
 // about says which version a line is about.
 func (a *Audit) about(v module.Version) { a.Module, a.Version = v.Path, v.Version }

@@ -7,6 +7,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // OIDC is what everybody may know of the issuers that the registry trusts.
@@ -44,6 +45,9 @@ func (s *Server) exchange(c echo.Context) error {
 	got, err := s.node.Exchange(c.Request().Context(), in.Issuer, in.Token)
 	if err != nil {
 		return err
+	}
+	if t, err := access.ParseToken(got.Token); err == nil {
+		auditOf(c).issued(got.User, t.ID())
 	}
 	return reply(c, http.StatusCreated, got)
 }
