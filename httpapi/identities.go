@@ -224,6 +224,7 @@ func (s *Server) issueToken(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	auditOf(c).issued(issued.User, issued.ID)
 	return reply(c, http.StatusCreated, issued)
 }
 

@@ -102,7 +102,7 @@ func TestDecisionsForOthersAreAudited(t *testing.T) {
 	}
 
 	// A token that was used, and one that nobody made.
-	inv, err := a.Invite(t.Context(), op, site("c"), time.Hour)
+	inv, err := a.Invite(t.Context(), op, site("c"), time.Hour, node.RightsNone)
 	if err != nil {
 		t.Fatal(err)
 	}
