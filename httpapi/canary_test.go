@@ -94,10 +94,10 @@ var ways = []func(c *canaries, r [3]string){
 		c.ask(r, "Referer", "https://ci.test/?token="+c.token("Referer"), "Cookie", "session="+c.random("Cookie"), "X-Api-Key", c.random("X-Api-Key"))
 	},
 	func(c *canaries, r [3]string) {
-		c.ask(queried(r, "token="+c.token("a query")), "Authorization", "Bearer "+c.token("Bearer beside a query"))
+		c.ask(queried(r, "token="+c.token("a query")), "Proxy-Authorization", "Basic "+c.random("Proxy-Authorization"))
 	},
 	func(c *canaries, r [3]string) {
-		c.ask(queried(r, "access_token="+c.random("a query of no token")), "Proxy-Authorization", "Basic "+c.random("Proxy-Authorization"))
+		c.ask(queried(r, "access_token="+c.random("a query of no token")), "Authorization", "Bearer "+c.token("Bearer beside a query"))
 	},
 }
 
@@ -136,6 +136,7 @@ func TestNoSecretIsWritten(t *testing.T) {
 	c.bodies()
 	c.upstream()
 	c.invitation()
+	c.identities()
 
 	for _, target := range []string{"/api/v1/audit?limit=10000", "/api/v1/audit?format=ndjson", "/api/v1/fetched?module=corp.test/**&refused=true", "/api/v1/log", "/api/v1/repos/public", "/api/v1/status", "/api/v1/replication", "/metrics"} {
 		c.ask([3]string{"GET", target, ""})
@@ -218,6 +219,30 @@ func (c *canaries) invitation() {
 			c.shown.WriteString(err.Error())
 		}
 	}
+}
+
+// identities uses a password and a token that are right, and an ID token that is
+// not.
+func (c *canaries) identities() {
+	t := c.g.t
+	password := c.random("a password")
+	c.ask([3]string{"PUT", "/api/v1/users/bea", `{"password":"` + password + `"}`})
+	a := do(t, c.g.admin, "POST", "http://localhost", "/api/v1/tokens", strings.NewReader(`{"user":"bea"}`)) // the answer that shows it
+	issued := decode[node.IssuedToken](t, a.body)
+	if a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	c.plant("a token", issued.Token[len("rn_tabcdefghijk_"):])
+	for _, r := range asks {
+		c.ask(r, "Authorization", "Bearer "+issued.Token)
+	}
+	c.ask([3]string{"GET", "/api/v1/whoami", ""}, "Authorization", basic("bea", password))
+	c.ask([3]string{"GET", "/go/all/corp.test/a/@v/list", ""}, "Authorization", basic("bea", c.random("a wrong password of a user")))
+	c.ask([3]string{"DELETE", "/api/v1/tokens/" + issued.ID + "?reason=leaked", ""})
+	c.ask([3]string{"GET", "/api/v1/whoami", ""}, "Authorization", basic("bea", issued.Token))
+	id := "eyJhbGciOiJSUzI1NiJ9." + c.random("the claims of an ID token") + "." + c.random("the signature of an ID token")
+	c.ask([3]string{"POST", "/api/v1/oidc/exchange", `{"issuer":"ci","token":"` + id + `"}`})
+	c.ask([3]string{"POST", "/api/v1/oidc/exchange", `{"issuer":"` + id + `","token":"` + id + `"`})
 }
 
 // search looks for every secret in everything that was written or said.
