@@ -40,6 +40,7 @@ func newExchanges() *exchanges { return &exchanges{verifier: access.NewVerifier(
 
 // Exchanged is what an ID token was exchanged for.
 type Exchanged struct {
+	ID      string    `json:"id"`
 	Token   string    `json:"token"` // shown once
 	Expires time.Time `json:"expires"`
 	User    string    `json:"user"`
@@ -96,7 +97,7 @@ func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged,
 		return Exchanged{}, err
 	}
 	n.logger.Info("ID token exchanged", "issuer", issuer, "user", row.User, "token", t.ID(), "expires", row.Expires)
-	return Exchanged{t.Secret(), row.Expires, row.User}, nil
+	return Exchanged{t.ID(), t.Secret(), row.Expires, row.User}, nil
 }
 
 // provedNothing is the answer to an ID token that doesn't count.
