@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type target struct {
 	server string // URL
 	token  string
 	data   string // directory; its admin.sock stands for server and token
+	ca     string // PEM file with a certificate to trust
 }
 
 // addFlags adds the flags that choose the node to cmd and what is below it.
@@ -39,6 +41,7 @@ func (t *target) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&t.token, "token", "", "what says who you are (default $"+tokenEnv+", or what login stored)")
 	fs.StringVar(&t.data, "data", "", "data `directory` of a node that runs here, to speak to it as its administrator")
 	must(cmd.MarkPersistentFlagDirname("data"))
+	t.addCAFlag(cmd)
 }
 
 // must is for errors that only a mistake in this program can cause.
@@ -72,7 +75,7 @@ func (t *target) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clientTo(u, token), nil
+	return t.clientTo(u, token)
 }
 
 // url returns the URL of the node, where no --data names it.
@@ -91,9 +94,15 @@ func (t *target) url() (*url.URL, error) {
 }
 
 // clientTo returns a client for the node at a URL.
-func clientTo(u *url.URL, token string) *client {
+func (t *target) clientTo(u *url.URL, token string) (*client, error) {
+	roots, err := t.roots()
+	if err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	return newClient(u, u.String(), token, dialer.DialContext)
+	c := newClient(u, u.String(), token, dialer.DialContext)
+	c.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return c, nil
 }
 
 // socketClient returns a client for the node that runs on the data directory
@@ -205,6 +214,9 @@ func (c *client) unreachable(err error) error {
 	}
 	if op := new(net.OpError); errors.As(err, &op) && op.Op == "dial" {
 		return &dialError{fmt.Errorf("can't reach %s: %w; does `registry-node serve` run there?", c.where, err)}
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		return fmt.Errorf("%s: %w; if it is a certificate of your own, name its file with --ca", c.where, err)
 	}
 	return fmt.Errorf("%s: %w", c.where, err)
 }

@@ -35,6 +35,7 @@ and the token lasts for some hours.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.server, "server", "", "`URL` of the node (default $"+serverEnv+" or "+defaultServer+")")
+	f.addCAFlag(cmd)
 	fs.BoolVar(&f.stdin, "token-stdin", false, "read the token from standard input, also at a terminal")
 	fs.BoolVar(&f.oidc, "oidc", false, "sign in with the browser, at an issuer that the registry trusts")
 	fs.StringVar(&f.issuer, "issuer", "", "`name` of the issuer, if there are several (see oidc list)")
@@ -63,7 +64,7 @@ func login(cmd *cobra.Command, f loginFlags) error {
 	case f.issuer != "" && !f.oidc:
 		return usagef("--issuer is for --oidc")
 	case f.oidc:
-		return loginOIDC(cmd, u, f.issuer)
+		return loginOIDC(cmd, f.target, u, f.issuer)
 	}
 	text, err := readToken(cmd.InOrStdin(), cmd.ErrOrStderr(), f.stdin)
 	if err != nil {
@@ -73,7 +74,7 @@ func login(cmd *cobra.Command, f loginFlags) error {
 	if err != nil {
 		return err
 	}
-	s, err := whose(cmd.Context(), u, token.Secret())
+	s, err := f.whose(cmd.Context(), u, token.Secret())
 	if err != nil {
 		return err
 	}
@@ -99,15 +100,18 @@ func keep(stdout io.Writer, u *url.URL, s stored) error {
 }
 
 // whose asks the server whose token it is.
-func whose(ctx context.Context, u *url.URL, token string) (stored, error) {
-	c := clientTo(u, token)
+func (t *target) whose(ctx context.Context, u *url.URL, token string) (stored, error) {
+	c, err := t.clientTo(u, token)
+	if err != nil {
+		return stored{}, err
+	}
 	defer c.close()
 	var who struct {
 		Name    string
 		Token   string // its id
 		Expires time.Time
 	}
-	err := c.call(ctx, http.MethodGet, "/api/v1/whoami", nil, &who)
+	err = c.call(ctx, http.MethodGet, "/api/v1/whoami", nil, &who)
 	if err == nil && (who.Name == "" || who.Token == "") {
 		err = fmt.Errorf("%s takes no token; is it a registry-node?", u)
 	}

@@ -34,8 +34,11 @@ const loginPatience = 5 * time.Minute
 
 // loginOIDC has a person sign in at an issuer with the browser, exchanges the ID
 // token, and stores what the registry gives for it.
-func loginOIDC(cmd *cobra.Command, u *url.URL, name string) error {
-	c := clientTo(u, "")
+func loginOIDC(cmd *cobra.Command, t target, u *url.URL, name string) error {
+	c, err := t.clientTo(u, "")
+	if err != nil {
+		return err
+	}
 	defer c.close()
 	is, err := c.loginIssuer(cmd.Context(), name)
 	if err != nil {

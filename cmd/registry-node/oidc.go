@@ -218,7 +218,10 @@ and print that alone:
 			if !secure(u) {
 				return errInsecure(u)
 			}
-			c := clientTo(u, "")
+			c, err := t.clientTo(u, "")
+			if err != nil {
+				return err
+			}
 			defer c.close()
 			got, err := c.exchange(cmd.Context(), issuer, idToken)
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,13 +21,11 @@ type serveFlags struct {
 	init     bool
 	site     string
 	listen   string
-	tlsCert  string
-	tlsKey   string
-	insecure bool
 	logLevel string
 	logForm  string
 	access   accessFlags
 	peer     peerFlags
+	reach    reachFlags
 }
 
 const defaultSite = "main"
@@ -78,9 +75,7 @@ func (f *serveFlags) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&f.data, "data", "", "data `directory`")
 	fs.StringVar(&f.site, "site", "", "`name` of the site; a new registry's is \""+defaultSite+"\" by default, another's must be this")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 is any free one")
-	fs.StringVar(&f.tlsCert, "tls-cert", "", "PEM `file` with the certificate chain for https")
-	fs.StringVar(&f.tlsKey, "tls-key", "", "PEM `file` with the key of the certificate")
-	fs.BoolVar(&f.insecure, "insecure-http", false, "allow an address that others can reach without TLS")
+	f.reach.addFlags(fs)
 	f.peer.addFlags(fs)
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn, error")
 	fs.StringVar(&f.logForm, "log-format", "text", "`form` of the log: text, json")
@@ -102,13 +97,15 @@ type serveConfig struct {
 	loopback bool
 	peer     peerFlags
 	access   accessFlags
-	tls      *tls.Config // nil: plain HTTP
-	logger   *slog.Logger
+	reach    reachFlags
+	// certificate is that of --tls-cert, nil without.
+	certificate *certificate
+	logger      *slog.Logger
 }
 
 // parse checks the settings. Nothing has been opened yet but the TLS files.
 func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
-	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen, peer: f.peer, access: f.access}
+	cfg = serveConfig{data: f.data, init: f.init, listen: f.listen, peer: f.peer, access: f.access, reach: f.reach}
 	if f.data == "" {
 		return cfg, usagef("--data is missing: the directory that holds the registry, or gets it")
 	}
@@ -126,21 +123,14 @@ func (f serveFlags) parse(log io.Writer) (cfg serveConfig, err error) {
 	if err := errors.Join(f.peer.check(), f.access.check()); err != nil {
 		return cfg, err
 	}
-	if (f.tlsCert == "") != (f.tlsKey == "") {
-		return cfg, usagef("--tls-cert and --tls-key go together")
+	if err := f.reach.check(f.listen, cfg.loopback); err != nil {
+		return cfg, err
 	}
-	if f.tlsCert == "" {
-		if !cfg.loopback && !f.insecure {
-			return cfg, usagef("--listen %s can be reached from other machines, and without TLS anybody between could change what they get; "+
-				"give --tls-cert and --tls-key, or --insecure-http if something in front of this node does TLS", f.listen)
+	if f.reach.tlsCert != "" {
+		if cfg.certificate, err = loadCertificate(f.reach.tlsCert, f.reach.tlsKey, cfg.logger); err != nil {
+			return cfg, err
 		}
-		return cfg, nil
 	}
-	pair, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-	if err != nil {
-		return cfg, fmt.Errorf("TLS certificate: %w", err)
-	}
-	cfg.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	return cfg, nil
 }
 

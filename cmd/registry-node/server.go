@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +78,10 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 		err = errors.Join(err, removeFile(cfg.data, adminSocket))
 	}()
 
+	public, err := cfg.secure(tcp)
+	if err != nil {
+		return err
+	}
 	// Whoever connects from here on is answered, if only in a moment.
 	if err := node.WriteFile(filepath.Join(cfg.data, addrFile), []byte(addr.String()), 0o644); err != nil {
 		return err
@@ -86,14 +89,16 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 	defer func() { err = errors.Join(err, removeFile(cfg.data, addrFile)) }()
 	cfg.logger.Info("ready", "address", addr.String(), "site", n.Site(), "data", cfg.data)
 	if isTerminal(stdout) {
-		banner(stdout, n, cfg, addr)
+		banner(stdout, n, cfg, public)
 	}
 	defer context.AfterFunc(ctx, func() { cfg.logger.Info("ending; a second signal ends it at once") })()
-	var public net.Listener = tcp
-	if cfg.tls != nil {
-		public = tls.NewListener(tcp, cfg.tls)
-	}
-	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access, AuditLog: audit})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() { public.watch(ctx) })
+	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access, AuditLog: audit,
+		TrustedProxies: cfg.reach.proxies, Limits: cfg.reach.limits, HSTS: public.lasting()})
 	return answer(ctx, api, public, admin)
 }
 
@@ -115,15 +120,14 @@ func answer(ctx context.Context, api *httpapi.Server, listeners ...net.Listener)
 }
 
 // banner tells a person at a terminal what to do next.
-func banner(w io.Writer, n *node.Node, cfg serveConfig, addr *net.TCPAddr) {
-	scheme := "http"
-	if cfg.tls != nil {
-		scheme = "https"
-	}
+func banner(w io.Writer, n *node.Node, cfg serveConfig, l *secureListener) {
 	fmt.Fprintf(w, "\nregistry-node %s serves site %s from %s.\n\n", programVersion(), n.Site(), cfg.data)
 	repos, _ := n.Repos(operator(n)) // an operator may see them
 	for _, r := range repos {
-		fmt.Fprintf(w, "  GOPROXY=%s://%s/go/%s  (%s)\n", scheme, addr, r.Name, r.Kind)
+		fmt.Fprintf(w, "  GOPROXY=%s://%s/go/%s  (%s)\n", l.scheme(), l.Addr(), r.Name, r.Kind)
+	}
+	if cfg.reach.selfSigned {
+		fmt.Fprintf(w, "\n  SSL_CERT_FILE=%s\n", l.own.certFile)
 	}
 	fmt.Fprintf(w, "\nInterrupt (Ctrl-C) ends it.\n\n")
 }

@@ -26,6 +26,12 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"serve --data d --listen :0", "--insecure-http"},
 		{"serve --data d --listen corp.example:0", "--insecure-http"},
 		{"serve --data d --tls-cert c.pem", "go together"},
+		{"serve --data d --tls-cert c.pem --tls-key k.pem --tls-self-signed", "give one of them"},
+		{"serve --data d --trusted-proxy 10.0.0.0/33", "no network"},
+		{"serve --data d --trusted-proxy 10.0.0.1/8", "10.0.0.0/8"},
+		{"serve --data d --trusted-proxy proxy.test", "no network"},
+		{"serve --data d --trusted-proxy ::ffff:10.0.0.0/104", "no network"},
+		{"serve --data d --rate-user=-1", "less than 0"},
 		{"serve --data d --log-level loud", `--log-level "loud"`},
 		{"serve --data d --log-format xml", `--log-format "xml"`},
 		{"serve --data d --access-log some", `--access-log "some" is none of zip, all, off`},
@@ -142,8 +148,8 @@ func TestUsageErrorsDoNotShowPasswords(t *testing.T) {
 // TestStableInterface holds what scripts rely on.
 func TestStableInterface(t *testing.T) {
 	for cmd, flags := range map[string]string{
-		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
-		"join":         "--data --site --listen --config --tls-cert --tls-key --insecure-http --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
+		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
+		"join":         "--data --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
 		"invite":       "--valid --rights --server --token --data",
 		"leave":        "--server --token --data",
 		"site list":    "--json --server --token --data",
