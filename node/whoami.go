@@ -56,8 +56,8 @@ func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, 
 	if q.Repo == "" {
 		return AccessAnswer{}, fail(ErrInvalid, "which repository it is about is missing")
 	}
-	rights := n.state.Load().rights
-	subject := who
+	st := n.state.Load()
+	rights, subject := st.rights, who
 	if q.User != "" && q.User != who.User() {
 		if !rights.Manages(who, q.User) && !rights.Manages(who, q.Repo) {
 			return AccessAnswer{}, refused(who, "you may ask about yourself, and about users and repositories that you may manage")
@@ -68,11 +68,13 @@ func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, 
 			return AccessAnswer{Why: why}, err
 		}
 	}
-	rule, ok := rights.Why(subject, need)
+	rule, member, ok := st.why(subject, need)
 	a := AccessAnswer{Allowed: ok, Rule: rule}
 	switch {
 	case ok && rule == "":
 		a.Why = fmt.Sprintf("%s may do everything here", subject.Name())
+	case ok && !member.IsZero():
+		a.Why = fmt.Sprintf("the rule %s allows it in %s, a member of %s", rule, member, q.Repo)
 	case ok:
 		a.Why = fmt.Sprintf("the rule %s allows it", rule)
 	case !subject.Scope().IsZero():
@@ -81,6 +83,29 @@ func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, 
 		a.Why = "no rule allows it"
 	}
 	return a, nil
+}
+
+// why is Table.Why where a need may be about a virtual repository: what is read or
+// published there is so in its members, and rules for these count. member is the one
+// whose rule allows it; zero if it is no virtual repository.
+func (st *state) why(who *access.Caller, need access.Need) (rule string, member events.RepoName, ok bool) {
+	name, err := events.ParseRepoName(need.Repo)
+	r := st.dir.RepoNamed(name)
+	if err != nil || r == nil || r.Deleted || r.Kind != events.Virtual || need.Action != access.Read && need.Action != access.Publish {
+		rule, ok = st.rights.Why(who, need)
+		return rule, events.RepoName{}, ok
+	}
+	members := r.Settings.Members
+	if need.Action == access.Publish {
+		members = []events.RepoName{r.Settings.Deploy}
+	}
+	for _, m := range members {
+		need.Repo = m.String()
+		if rule, ok := st.rights.Why(who, need); ok {
+			return rule, m, true
+		}
+	}
+	return "", events.RepoName{}, false
 }
 
 // subject returns a caller for whom rules can be looked up, or why that one can do

@@ -54,6 +54,9 @@ func TestFromNothingToAnAdministrator(t *testing.T) {
 	if out := ok(t, "permission", "check", "ci", "publish", "local", "corp.example/a/x"); out != "yes: the rule team-a allows it\n" {
 		t.Errorf("check: %s", out)
 	}
+	if out := ok(t, "permission", "check", "ci", "publish", "all", "corp.example/a/x"); out != "yes: the rule team-a allows it in local, a member of all\n" {
+		t.Errorf("check: %s", out)
+	}
 	if r := try(t, "permission", "check", "ci", "publish", "local", "corp.example/b"); r.code != exitNo || r.stdout != "no: no rule allows it\n" || r.stderr != "" {
 		t.Errorf("check: %+v", r)
 	}
