@@ -92,7 +92,8 @@ func TestTokenOverHTTP(t *testing.T) {
 	if !strings.Contains(list, `"description":"a test"`) || !strings.Contains(list, `"last_used"`) || strings.Contains(list, issued.Token) {
 		t.Errorf("tokens: %s", list)
 	}
-	if a := g.get("/api/v1/users", bearer...); a.status != 200 || !strings.HasPrefix(a.body, `{"users":[{"name":"alice"`) {
+	g.asOperator("PUT", "/api/v1/users/bob", `{}`)
+	if a := g.get("/api/v1/users", bearer...); a.status != 200 || !strings.HasPrefix(a.body, `{"users":[{"name":"alice"`) || strings.Contains(a.body, "bob") {
 		t.Errorf("users: %d %s", a.status, a.body)
 	}
 	for _, c := range []struct{ method, target, body string }{

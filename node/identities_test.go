@@ -196,7 +196,9 @@ func TestUserMadeAnewStartsWithNothing(t *testing.T) {
 	wantErr(t, "a token of a deleted user", i.again(old), node.ErrUnauthorized)
 	wantErr(t, "a token for a deleted user", lastErr(i.IssueToken(t.Context(), op, node.NewToken{User: "alice"})), node.ErrInvalid)
 	time.Sleep(2 * time.Millisecond) // entries have times of whole milliseconds
-	i.user("alice")
+	if _, made, err := i.PutUser(t.Context(), op, "alice", node.UserChange{}); err != nil || !made {
+		t.Fatalf("made anew: %t, %v", made, err)
+	}
 	wantErr(t, "a token of the user before", i.again(old), node.ErrUnauthorized)
 	info := must(i.User(op, "alice"))
 	rule := must(i.Permission(op, "one"))
