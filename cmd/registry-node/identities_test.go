@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,42 @@ func TestFromNothingToAnAdministrator(t *testing.T) {
 	if out := ok(t, "user", "list"); strings.Contains(out, "ci ") || !strings.Contains(out, "Alice") {
 		t.Errorf("users:\n%s", out)
 	}
+}
+
+// TestReadmeOnUsers runs what README tells people to run, in its order.
+func TestReadmeOnUsers(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Users, groups, permissions, tokens\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	s, ran := fresh(t), 0
+	for line := range strings.Lines(section) {
+		args, isOurs := strings.CutPrefix(strings.TrimSpace(line), "bin/registry-node ")
+		if !isOurs {
+			continue
+		}
+		out := ok(t, words(strings.ReplaceAll(args, "./data", s.data))...)
+		if ran++; strings.HasPrefix(out, "rn_") && os.Getenv(tokenEnv) == "" {
+			t.Setenv(tokenEnv, strings.TrimSpace(out))
+		}
+	}
+	if ran != 9 {
+		t.Errorf("%d commands have run", ran)
+	}
+}
+
+// words splits a command line as a shell does, as far as README needs it.
+func words(line string) (args []string) {
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 {
+			args = append(args, part)
+		} else {
+			args = append(args, strings.Fields(part)...)
+		}
+	}
+	return args
 }
 
 func TestPasswordsComeFromStandardInput(t *testing.T) {
