@@ -19,7 +19,7 @@ import (
 func (w *world) invited(name string, up *upstream) *site {
 	w.t.Helper()
 	s := w.add(name, up, fmt.Sprintf("127.%d.%d", w.network, len(w.names)))
-	s.args = slices.Concat([]string{"join", strings.TrimSpace(w.sites["a"].must("invite", name))}, s.peerFlags())
+	s.args = slices.Concat([]string{"join", strings.TrimSpace(w.sites["a"].must("invite", name, "--rights", "manage"))}, s.peerFlags())
 	return s
 }
 
@@ -133,7 +133,7 @@ func (w *world) publishing(t testing.TB) (end func()) {
 func TestBadInvitations(t *testing.T) {
 	up := newUpstream(t)
 	w := newWorld(t, up, "a")
-	good := strings.TrimSpace(w.sites["a"].must("invite", "b"))
+	good := strings.TrimSpace(w.sites["a"].must("invite", "b", "--rights", "manage"))
 	half := good[:len(good)/2]
 	flipped := []byte(good)
 	flipped[len(flipped)/2] ^= 1

@@ -33,6 +33,9 @@ type server struct {
 	// args begin the command line of the next process; none: of a registry of
 	// one site, which is made if need be.
 	args []string
+	// closed leaves the rights of a new registry as they are; else whoever asks it
+	// from this machine may do everything.
+	closed bool
 	// pid is that of the process that was started last.
 	pid atomic.Int64
 
@@ -87,6 +90,8 @@ func (s *server) tryStart() error {
 	if len(args) == 0 {
 		args = []string{"serve", "--init"}
 	}
+	_, err := os.Stat(s.dir)
+	fresh := errors.Is(err, os.ErrNotExist) && slices.Contains(args, "--init") && !s.closed
 	s.cmd = exec.Command(program(s.t), append(slices.Clone(args), "--data", s.dir, "--listen", "127.0.0.1:0")...)
 	s.cmd.Env = s.env
 	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
@@ -102,6 +107,9 @@ func (s *server) tryStart() error {
 	for deadline := time.Now().Add(readyWithin); ; time.Sleep(5 * time.Millisecond) {
 		if addr, err := os.ReadFile(addrFile); err == nil {
 			s.URL = "http://" + strings.TrimSpace(string(addr))
+			if fresh {
+				s.must("permission", "set", "tests", "--to", "loopback", "--repos", "*", "--actions", "read,publish,delete,block,manage", "--data", s.dir)
+			}
 			return nil
 		}
 		select {

@@ -105,7 +105,7 @@ func (s *site) peerFlags() []string {
 func (w *world) join(name, inviter string) {
 	w.t.Helper()
 	s := w.sites[name]
-	token := strings.TrimSpace(w.sites[inviter].must("invite", name))
+	token := strings.TrimSpace(w.sites[inviter].must("invite", name, "--rights", "manage"))
 	s.args = slices.Concat([]string{"join", token}, s.peerFlags())
 	s.rise()
 }

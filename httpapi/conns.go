@@ -15,10 +15,13 @@ type connLimits struct {
 	all      int
 	address  int // of one address, or /64 of IPv6; those of proxies and of this machine stand for many
 	halfOpen int
+	// young is for how long one may be half-open without being spared for another:
+	// clients come in crowds, and send what they want at once.
+	young time.Duration
 }
 
 // defaultConns lets an office behind one address have builds on all its machines.
-var defaultConns = connLimits{all: 2000, address: 500, halfOpen: 256}
+var defaultConns = connLimits{all: 2000, address: 500, halfOpen: 256, young: time.Second}
 
 // fairShare is the part of all half-open connections that one address may have
 // before its own are closed first.
@@ -44,6 +47,7 @@ type conns struct {
 type conn struct {
 	net.Conn
 	client     netip.Addr // zero if it has no limit of its own
+	since      time.Time  // when it came
 	next, prev *conn      // in conns.half; nil if it isn't half-open
 	preface    bool       // it speaks HTTP/2, and has said so
 	idle       time.Time  // since when; zero if it isn't
@@ -85,7 +89,7 @@ func (c *conns) changed(nc net.Conn, state http.ConnState) {
 // add takes a new connection in, and returns the one that has to go for it, which
 // may be the new one itself.
 func (c *conns) add(nc net.Conn) (victim net.Conn) {
-	one := &conn{Conn: nc, client: c.clientOf(nc)}
+	one := &conn{Conn: nc, client: c.clientOf(nc), since: time.Now()}
 	c.open[nc] = one
 	c.halves++
 	one.next, one.prev = &c.half, c.half.prev
@@ -102,7 +106,7 @@ func (c *conns) add(nc net.Conn) (victim net.Conn) {
 	switch {
 	case own && of.all > c.address:
 		v = c.pick(one, true)
-	case c.halves > c.halfOpen:
+	case c.halves > c.halfOpen && one.since.Sub(c.half.next.since) >= c.young:
 		v = c.oldestHalf(one, own && of.half > c.halfOpen/fairShare)
 	case len(c.open) > c.all:
 		v = c.pick(one, false)

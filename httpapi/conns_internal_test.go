@@ -78,48 +78,48 @@ func TestConnsSpareThoseAtWork(t *testing.T) {
 		fill func(crowd)
 		want []string
 	}{
-		{"room", connLimits{3, 3, 3}, func(c crowd) { c.come(here, http.StateNew, "a", "b", "c") }, nil},
-		{"half-open", connLimits{9, 9, 2}, func(c crowd) { c.come(here, http.StateNew, "a", "b", "c", "d") }, []string{"a", "b"}},
-		{"half-open, of others first", connLimits{99, 99, 16}, func(c crowd) {
+		{"room", connLimits{3, 3, 3, 0}, func(c crowd) { c.come(here, http.StateNew, "a", "b", "c") }, nil},
+		{"half-open", connLimits{9, 9, 2, 0}, func(c crowd) { c.come(here, http.StateNew, "a", "b", "c", "d") }, []string{"a", "b"}},
+		{"half-open, of others first", connLimits{99, 99, 16, 0}, func(c crowd) {
 			c.come(there, http.StateNew, "t")
 			c.come(here, http.StateNew, names("h", 15)...)
 			c.come(there, http.StateNew, "u") // no more than its share: the oldest of all
 		}, []string{"t"}},
-		{"half-open, own first", connLimits{99, 99, 16}, func(c crowd) {
+		{"half-open, own first", connLimits{99, 99, 16, 0}, func(c crowd) {
 			c.come(there, http.StateNew, "t")
 			c.come(here, http.StateNew, names("h", 17)...)
 		}, []string{"h0", "h1"}},
-		{"all half-open", connLimits{3, 9, 9}, func(c crowd) {
+		{"all half-open", connLimits{3, 9, 9, 0}, func(c crowd) {
 			c.come(here, http.StateIdle, "i")
 			c.come(here, http.StateNew, "n")
 			c.come(there, http.StateActive, "a", "b")
 		}, []string{"n"}},
-		{"all idle", connLimits{3, 9, 9}, func(c crowd) {
+		{"all idle", connLimits{3, 9, 9, 0}, func(c crowd) {
 			c.come(here, http.StateActive, "a")
 			c.come(here, http.StateIdle, "i", "j")
 			c.come(there, http.StateActive, "b")
 		}, []string{"i"}},
-		{"all at work", connLimits{3, 9, 9}, func(c crowd) {
+		{"all at work", connLimits{3, 9, 9, 0}, func(c crowd) {
 			c.come(here, http.StateActive, "a", "b", "c")
 			c.come(there, http.StateNew, "d")
 		}, []string{"d"}},
-		{"one client", connLimits{9, 2, 9}, func(c crowd) {
+		{"one client", connLimits{9, 2, 9, 0}, func(c crowd) {
 			c.come(there, http.StateNew, "t")
 			c.come(here, http.StateActive, "a", "b")
 			c.come(here, http.StateNew, "c")
 			c.come(there, http.StateActive, "u")
 		}, []string{"c"}},
-		{"one client idle", connLimits{9, 2, 9}, func(c crowd) {
+		{"one client idle", connLimits{9, 2, 9, 0}, func(c crowd) {
 			c.come(there, http.StateIdle, "t")
 			c.come(here, http.StateIdle, "a", "b", "c")
 		}, []string{"a"}},
-		{"one network", connLimits{9, 2, 9}, func(c crowd) {
+		{"one network", connLimits{9, 2, 9, 0}, func(c crowd) {
 			c.come("2001:db8::1", http.StateActive, "a")
 			c.come("2001:db8::2", http.StateActive, "b")
 			c.come("2001:db8::3", http.StateNew, "c")
 			c.come("2001:db8:1::3", http.StateNew, "d")
 		}, []string{"c"}},
-		{"this machine and proxies", connLimits{99, 1, 99}, func(c crowd) {
+		{"this machine and proxies", connLimits{99, 1, 99, 0}, func(c crowd) {
 			c.come("127.0.0.1", http.StateActive, "a", "b", "c")
 			c.come("10.1.2.3", http.StateActive, "d", "e", "f")
 		}, nil},
