@@ -20,8 +20,11 @@ func TestContributionIsBounded(t *testing.T) {
 				data = append(data[:len(data)-1], `,"later":"`+strings.Repeat("x", 50_000)+`"}`...)
 			}
 			var c events.Contribution
-			kept := 0
+			kept, spare := 0, 0 // facts that still fit when there is room for few
 			for n := range 5000 {
+				if c.FullBut(64) && !c.Full() {
+					spare++
+				}
 				next, changed, err := events.Apply(c, events.Event{ID: events.EventID{site("a"), events.Mark{1, uint64(n + 1)}, 0}, Time: at(n), Type: b.Type(), Data: data, Body: b})
 				if err != nil || changed == c.Full() {
 					t.Fatalf("event %d: changed %t, full %t, %v", n, changed, c.Full(), err)
@@ -30,6 +33,9 @@ func TestContributionIsBounded(t *testing.T) {
 			}
 			if size := len(c.Encode()); !c.Full() || kept == 5000 || size > 10<<20 {
 				t.Errorf("%d facts, %d bytes, full: %t", kept, size, c.Full())
+			}
+			if spare < 2 || spare > 64 {
+				t.Errorf("%d facts fit when 64 small ones are kept free", spare)
 			}
 		})
 	}

@@ -37,8 +37,8 @@ type changedGroup struct {
 // Groups returns the groups that the caller may manage or is in, by name. Errors:
 // ErrUnauthorized.
 func (n *Node) Groups(who *access.Caller) ([]Group, error) {
-	if !who.Known() {
-		return nil, refused(who, "to see groups takes credentials")
+	if err := n.mayList(who, "groups"); err != nil {
+		return nil, err
 	}
 	st := n.state.Load()
 	groups, list := st.dir.Groups(), []Group{}

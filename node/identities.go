@@ -53,6 +53,15 @@ func pageOf[T any](n *Node, kind events.Kind, p Page, show func(name string, id 
 	return list, "", nil
 }
 
+// mayList reports why a caller is shown no list at all: it shows no credentials, and
+// is no administrator all the same.
+func (n *Node) mayList(who *access.Caller, what string) error {
+	if who.Known() || n.state.Load().rights.Allows(who, access.Everything) {
+		return nil
+	}
+	return refused(who, "to see %s takes credentials", what)
+}
+
 // checkIdentityName reports why name can't be that of a user, group or rule.
 func checkIdentityName(what, name string) error {
 	if err := events.CheckUserName(name); err != nil {

@@ -290,6 +290,30 @@ func TestListsComeInPages(t *testing.T) {
 	}
 }
 
+// TestListsAreForThoseWhoSayWhoTheyAre holds that nobody else makes the node look
+// through them, but where this machine administers the registry.
+func TestListsAreForThoseWhoSayWhoTheyAre(t *testing.T) {
+	i := newIdentities(t)
+	i.user("alice")
+	lists := func(who *access.Caller) (errs []error) {
+		_, _, users := i.Users(who, node.Page{})
+		_, groups := i.Groups(who)
+		_, rules := i.Permissions(who)
+		_, _, tokens := i.Tokens(who, node.TokenQuery{})
+		return []error{users, groups, rules, tokens}
+	}
+	here := access.LoopbackCaller(netip.Addr{})
+	for _, who := range []*access.Caller{nil, access.Anonymous(netip.Addr{}), here} {
+		for _, err := range lists(who) {
+			wantErr(t, who.Name(), err, node.ErrUnauthorized)
+		}
+	}
+	i.rule("here", "loopback", "*", "manage")
+	for _, err := range lists(here) {
+		wantErr(t, "an administrator", err, nil)
+	}
+}
+
 func TestBadRulesAreRefused(t *testing.T) {
 	i := newIdentities(t)
 	i.user("alice")

@@ -28,8 +28,8 @@ type changedRule struct {
 // Permissions returns the rules whose names the caller may manage, by name. Errors:
 // ErrUnauthorized.
 func (n *Node) Permissions(who *access.Caller) ([]events.Rule, error) {
-	if !who.Known() {
-		return nil, refused(who, "to see rules takes credentials")
+	if err := n.mayList(who, "rules"); err != nil {
+		return nil, err
 	}
 	st := n.state.Load()
 	rules, list := st.dir.Rules(), []events.Rule{}

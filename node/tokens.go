@@ -69,11 +69,11 @@ type awayToken struct {
 // Errors: ErrUnauthorized, ErrForbidden.
 func (n *Node) Tokens(who *access.Caller, q TokenQuery) (list []TokenInfo, next string, err error) {
 	rights := n.state.Load().rights
+	if err := n.mayList(who, "tokens"); err != nil {
+		return nil, "", err
+	}
 	sees := func(user string) bool { return user != "" && user == who.User() || rights.Manages(who, user) }
-	switch {
-	case !who.Known():
-		return nil, "", refused(who, "to see tokens takes credentials")
-	case q.User != "" && !sees(q.User):
+	if q.User != "" && !sees(q.User) {
 		return nil, "", refused(who, "you may not see the tokens of user %s: that takes a rule with the action manage for that name", q.User)
 	}
 	now := time.Now()
@@ -214,11 +214,11 @@ func (n *Node) RevokeToken(ctx context.Context, who *access.Caller, id, reason s
 // noSuchToken is the same for a token that is not there and for one of others, but
 // to administrators.
 func noSuchToken(who *access.Caller, d delegation, id string) error {
-	if !who.Known() {
-		return refused(who, "to revoke a token takes credentials")
-	}
 	if d.admin(who) {
 		return fail(ErrNotFound, "there is no token %q known at this site", id)
+	}
+	if !who.Known() {
+		return refused(who, "to revoke a token takes credentials")
 	}
 	return fail(ErrNotFound, "there is no token %q that is yours, or of a user whom you may manage", id)
 }

@@ -86,8 +86,8 @@ type awayName struct {
 // record, by name; next is where the next page begins, empty after the last. Errors:
 // ErrUnauthorized.
 func (n *Node) Users(who *access.Caller, p Page) (list []UserInfo, next string, err error) {
-	if !who.Known() {
-		return nil, "", refused(who, "to see users takes credentials")
+	if err := n.mayList(who, "users"); err != nil {
+		return nil, "", err
 	}
 	rights := n.state.Load().rights
 	return pageOf(n, events.KindUser, p, func(name string, id events.Identity) (UserInfo, bool, error) {
