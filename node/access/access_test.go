@@ -96,6 +96,25 @@ func TestAllows(t *testing.T) {
 }
 
 // A pattern is needed for all that it matches.
+// TestAnyone holds that a rule for a group speaks of its members.
+func TestAnyone(t *testing.T) {
+	table := access.NewTable(map[string][]string{"devs": {"alice"}, "idle": {"bob"}}, map[string]events.Rule{
+		"devs": rule("devs", events.Grant{Principals: []string{"group:devs"}, Repos: []string{"team"}, Actions: []string{"read"}}),
+		"carl": rule("carl", events.Grant{Principals: []string{"user:carl"}, Repos: []string{"team"}, Actions: []string{"read"}}),
+	})
+	for _, tt := range []struct {
+		who  *access.Caller
+		want bool
+	}{
+		{user("alice", access.Scope{}), true}, {user("bob", access.Scope{}), false}, {user("carl", access.Scope{}), true}, {user("devs", access.Scope{}), false},
+		{access.Operator(site), true}, {access.SiteCaller(site), false}, {access.Anonymous(netip.Addr{}), false}, {nil, false},
+	} {
+		if got := table.Anyone(tt.who); got != tt.want {
+			t.Errorf("Anyone(%v) = %v", tt.who, got)
+		}
+	}
+}
+
 func TestModuleOfWholeRepository(t *testing.T) {
 	tab := access.NewTable(nil, map[string]events.Rule{"r": rule("r", events.Grant{
 		Principals: []string{"anonymous"}, Repos: []string{"*"}, Actions: []string{"block"}, Include: patterns("corp.test"),

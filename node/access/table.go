@@ -117,7 +117,7 @@ func (t *Table) Manages(c *Caller, name string) bool {
 	return t.Allows(c, Need{Action: Manage, Repo: name})
 }
 
-// Anyone reports whether a caller may read anything at all.
+// Anyone reports whether any rule speaks of a caller, or of a group that it is in.
 func (t *Table) Anyone(c *Caller) bool {
 	if c == nil {
 		return false
@@ -125,12 +125,8 @@ func (t *Table) Anyone(c *Caller) bool {
 	if c.operator {
 		return true
 	}
-	for _, p := range c.principals {
-		if len(t.rules[p]) > 0 {
-			return true
-		}
-	}
-	return false
+	ruled := func(p string) bool { return len(t.rules[p]) > 0 }
+	return slices.ContainsFunc(c.principals, ruled) || slices.ContainsFunc(t.groups[c.user], ruled)
 }
 
 func coversAny(patterns []string, name string) bool {
