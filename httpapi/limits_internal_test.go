@@ -244,8 +244,9 @@ func TestTurns(t *testing.T) {
 		if err := a.admit(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if err := a.admit(t.Context()); err != nil {
-			t.Errorf("a turn that nobody took is gone: %v", err)
+		start = time.Now()
+		if err := a.admit(t.Context()); err != nil || time.Since(start) != time.Second {
+			t.Errorf("a turn that nobody took is gone: %v after %v", err, time.Since(start))
 		}
 	})
 }
