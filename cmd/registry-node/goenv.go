@@ -53,7 +53,7 @@ func goSetup(cmd *cobra.Command, t *target, repo events.RepoName, write bool) er
 		return err
 	}
 	defer c.close()
-	private, hidden, err := c.private(cmd.Context(), repo)
+	private, err := c.private(cmd.Context(), repo)
 	if err != nil {
 		return err
 	}
@@ -62,9 +62,6 @@ func goSetup(cmd *cobra.Command, t *target, repo events.RepoName, write bool) er
 		return err
 	}
 	s := newSetup(c.base, repo, private, env)
-	if len(hidden) > 0 {
-		s.note("you may not look at %s, in %s: if there are private modules in it, add what their paths begin with to GONOSUMDB", list(hidden), repo)
-	}
 	stderr := cmd.ErrOrStderr()
 	for _, n := range slices.Concat(s.notes, overridden(s.vars)) {
 		fmt.Fprintf(stderr, "registry-node: env: %s\n", n)
@@ -83,26 +80,24 @@ func goSetup(cmd *cobra.Command, t *target, repo events.RepoName, write bool) er
 
 // private returns the patterns of modules of a repository that no public
 // checksum database knows: what local repositories own, and what remote ones say.
-// hidden are its members that the caller may not look at.
-func (c *client) private(ctx context.Context, repo events.RepoName) (private []events.Pattern, hidden []events.RepoName, err error) {
+func (c *client) private(ctx context.Context, repo events.RepoName) ([]events.Pattern, error) {
 	var r node.RepoInfo
 	if err := c.call(ctx, http.MethodGet, repoPath(repo), nil, &r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	private = slices.Concat(r.Owns, r.NoSumdb)
+	private := slices.Concat(r.Owns, r.NoSumdb)
 	for _, name := range r.Members {
 		var m node.RepoInfo
 		err := c.call(ctx, http.MethodGet, repoPath(name), nil, &m)
 		if refused, ok := errors.AsType[*apiError](err); ok && (refused.Status == http.StatusForbidden || refused.Status == http.StatusUnauthorized) {
-			hidden = append(hidden, name)
-			continue
+			continue // nothing of it comes through the virtual one either
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		private = slices.Concat(private, m.Owns, m.NoSumdb)
 	}
-	return private, hidden, nil
+	return private, nil
 }
 
 // setup is how the go command is set up for a registry.
