@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"replication":   {"events", "github.com/nats-io", "golang.org/x/sys"},
 	"node": {
 		"events", "node/access", "node/blob", "node/index", "node/upstream", "replication",
-		"golang.org/x/mod", "golang.org/x/sys", "golang.org/x/time",
+		"golang.org/x/crypto", "golang.org/x/mod", "golang.org/x/sys", "golang.org/x/time",
 	},
 	"httpapi": {"events", "node", "node/access", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod", "golang.org/x/time"},
 	"cmd/registry-node": {

@@ -186,16 +186,21 @@ const (
 )
 
 // beginning returns what a new registry holds: the repositories, a group of
-// administrators that is empty, and its rule. All else is closed, but that on a
-// node which only this machine reaches everybody here may read the repositories,
-// for a trial.
-func beginning(repos []node.NewRepo, trial bool) node.Fresh {
+// administrators that is empty, and its rule; and that of the first site, whose
+// operator is an administrator at its home, and so at the homes that other sites
+// are later. All else is closed, but that on a node which only this machine
+// reaches everybody here may read the repositories, for a trial.
+func beginning(site events.Site, repos []node.NewRepo, trial bool) node.Fresh {
+	everything := func(principal string) events.Grant {
+		return events.Grant{Principals: []string{principal}, Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"}}
+	}
 	f := node.Fresh{
 		Repos:  repos,
 		Groups: map[string][]string{adminsGroup: nil},
-		Rules: map[string]events.Grant{adminsGroup: {
-			Principals: []string{"group:" + adminsGroup}, Repos: []string{"*"}, Actions: []string{"read", "publish", "delete", "block", "manage"},
-		}},
+		Rules: map[string]events.Grant{
+			adminsGroup:             everything("group:" + adminsGroup),
+			"site-" + site.String(): everything("site:" + site.String()),
+		},
 	}
 	if !trial {
 		return f

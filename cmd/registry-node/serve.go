@@ -194,7 +194,7 @@ func initNode(ctx context.Context, cfg serveConfig, opts node.Options, notes io.
 	if site.IsZero() {
 		site = must1(events.ParseSite(defaultSite))
 	}
-	if _, err = node.Init(ctx, cfg.data, site, beginning(repos, cfg.loopback), opts); err != nil {
+	if _, err = node.Init(ctx, cfg.data, site, beginning(site, repos, cfg.loopback), opts); err != nil {
 		return fmt.Errorf("new registry: %w", err)
 	}
 	opts.Logger.Info("new registry", "data", cfg.data, "site", site)
