@@ -8,7 +8,7 @@ import (
 // TestAudit holds that serve writes down who changed what, also over a restart,
 // and that the command tells it without speaking to the terminal.
 func TestAudit(t *testing.T) {
-	s := serving(t, t.TempDir()+"/data", "--init")
+	s := startedClosed(t, "serve", t.TempDir()+"/data", "--init")
 	ok(t, "repo", "set", "local", "--owns", "corp.example/**", "--data", s.data)
 	s.end(t)
 	s = serving(t, s.data)

@@ -43,7 +43,7 @@ func TestGoCommandShowsWhoAsks(t *testing.T) {
 	dir := t.TempDir()
 	makeCertificate(t, dir)
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	s := serving(t, filepath.Join(t.TempDir(), "data"), "--init", "--tls-cert", cert, "--tls-key", key)
+	s := startedClosed(t, "serve", filepath.Join(t.TempDir(), "data"), "--init", "--tls-cert", cert, "--tls-key", key)
 	url := "https://" + s.addr
 	ok(t, "repo", "set", "local", "--owns", "corp.example/**", "--data", s.data)
 	src := writeTree(t, t.TempDir(), map[string]string{"go.mod": "module corp.example/app\n", "a.go": "package app\n"})

@@ -22,7 +22,7 @@ func TestLog(t *testing.T) {
 		}
 		types = append(types, e.Type)
 	}
-	if want := "site.joined repo.created repo.created repo.created"; strings.Join(types, " ") != want {
+	if want := "site.joined repo.created repo.created repo.created group.changed permission.changed permission.changed permission.changed permission.changed"; strings.Join(types, " ") != want {
 		t.Errorf("events: %v, want %s", types, want)
 	}
 	if _, tail, _ := strings.Cut(all, "\n"); ok(t, "log", "--from", "2") != tail {

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,6 +148,28 @@ func serving(t *testing.T, data string, args ...string) *running {
 
 // started is serving for any command that serves.
 func started(t *testing.T, command, data string, args ...string) *running {
+	t.Helper()
+	_, err := os.Stat(data)
+	fresh := errors.Is(err, fs.ErrNotExist) && slices.Contains(args, "--init")
+	s := startedClosed(t, command, data, args...)
+	if fresh {
+		s.open(t)
+	}
+	return s
+}
+
+// open lets whoever asks from this machine do everything.
+func (s *running) open(t *testing.T) {
+	t.Helper()
+	var errs bytes.Buffer
+	args := []string{"permission", "set", "tests", "--to", "loopback", "--repos", "*", "--actions", "read,publish,delete,block,manage", "--data", s.data}
+	if code := run(t.Context(), args, strings.NewReader(""), io.Discard, &errs); code != exitOK {
+		t.Fatalf("permission set: exit code %d\n%s", code, &errs)
+	}
+}
+
+// startedClosed is started for a registry whose rights stay as they are made.
+func startedClosed(t *testing.T, command, data string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &running{data: data, log: watch("msg=ready"), cancel: cancel, ended: make(chan int, 1)}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,7 +13,8 @@ func TestIssuersAtANode(t *testing.T) {
 	configured(t)
 	p := newSignInPage(t)
 	p.change = func(c map[string]any) { c["repository"] = "corp/app" }
-	s := fresh(t)
+	s := startedClosed(t, "serve", filepath.Join(t.TempDir(), "data"), "--init")
+	t.Setenv(serverEnv, s.url)
 	ok(t, "user", "create", "ci", "--service", "--data", s.data)
 	set := []string{"oidc", "set", "forge", "--url", p.URL, "--audience", "registry", "--claim", "repository=corp/*", "--user", "ci", "--actions", "read", "--ttl", "5m", "--data", s.data}
 	if out := ok(t, set...); !strings.Contains(out, "trusts "+p.URL+" as forge (exchange)") {

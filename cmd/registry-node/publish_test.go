@@ -78,7 +78,7 @@ func TestPublishThroughTheAdminSocket(t *testing.T) {
 	ok(t, "repo", "set", "local", "--owns", "corp.example/**", "--data", s.data)
 	p := packModule(t, "corp.example/a", "v1.0.0")
 	ok(t, "publish", p.file, "--version", "v1.0.0", "--data", s.data)
-	if out := ok(t, "log", "--data", s.data, "--from", "5"); !strings.Contains(out, `"actor":"admin"`) {
+	if out := ok(t, "log", "--data", s.data, "--from", "5"); !strings.Contains(out, `"actor":"operator@main"`) {
 		t.Errorf("the administrator is not recorded:\n%s", out)
 	}
 }

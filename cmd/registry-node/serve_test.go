@@ -103,8 +103,8 @@ func TestPlainHTTPForOthersMustBeAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := "http://127.0.0.1:" + port
-	ok(t, "status", "--server", server)
-	refused(t, exitNo, []string{"repo", "list", "--server", server}, "--data DIR")
+	refused(t, exitNo, []string{"status", "--server", server}, "credentials")
+	refused(t, exitNo, []string{"repo", "list", "--server", server}, "credentials")
 	ok(t, "repo", "list", "--data", data)
 }
 

@@ -73,7 +73,7 @@ func TestInvitePrintsTheTokenAlone(t *testing.T) {
 	if !strings.Contains(r.stderr, "registry-node join TOKEN --data DIR") || strings.Contains(r.stderr, "s3cret") {
 		t.Errorf("the hint is:\n%s", r.stderr)
 	}
-	if q := got(); len(q) != 1 || q[0] != `POST /api/v1/sites {"name":"oslo","valid":"1h30m0s"}` {
+	if q := got(); len(q) != 1 || q[0] != `POST /api/v1/sites {"name":"oslo","rights":"publish","valid":"1h30m0s"}` {
 		t.Errorf("asked %q", q)
 	}
 }

@@ -21,7 +21,7 @@ func published(t *testing.T) *running {
 	return s
 }
 
-var verified = regexp.MustCompile(`^6 entries, chain intact, state hash ([0-9a-f]{64}), 1 blobs\n$`)
+var verified = regexp.MustCompile(`^8 entries, chain intact, state hash ([0-9a-f]{64}), 1 blobs\n$`)
 
 // TestVerifyAndRebuild asks the running node in both ways, and the directory
 // when it is stopped.
@@ -36,7 +36,7 @@ func TestVerifyAndRebuild(t *testing.T) {
 			t.Fatalf("%s: verify prints %q; state hash before: %q", way, out, hash)
 		}
 		hash = m[1]
-		if out, want := ok(t, append([]string{"rebuild"}, args...)...), "rebuilt up to main/1/6, state hash "+hash+"\n"; out != want {
+		if out, want := ok(t, append([]string{"rebuild"}, args...)...), "rebuilt up to main/1/8, state hash "+hash+"\n"; out != want {
 			t.Errorf("%s: rebuild prints %q, want %q", way, out, want)
 		}
 		var r rebuilt
