@@ -60,11 +60,33 @@ var (
 
 func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descInfo, descWritable, descFree, descTotal, descRepos, descOffline, descFailing, descSince, descAgreement, descEqualAt,
+		descInfo, descWritable, descFree, descTotal, descRepos, descOffline, descAgreement, descEqualAt,
 		descEpoch, descSeq, descBlobsSeq, descConnected, descLag, descSeconds, descBlobs, descBytes,
 		descConflicts, descReasons, descAgrees, descSiteWrite, descSiteTotal, descSiteFree, descHeard,
 	} {
 		to <- d
+	}
+}
+
+// upstreamCollector reads the figures of upstreams, of those repositories that a
+// caller manages: their names say that they are there.
+type upstreamCollector nodeCollector
+
+func (upstreamCollector) Describe(to chan<- *prometheus.Desc) {
+	to <- descFailing
+	to <- descSince
+}
+
+func (c upstreamCollector) Collect(metrics chan<- prometheus.Metric) {
+	remotes, err := c.node.Remotes(c.who)
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(descFailing, err)
+		return
+	}
+	to := gauges(metrics)
+	for _, r := range remotes {
+		to.send(descFailing, truth(!r.FailingSince.IsZero()), r.Name.String())
+		to.at(descSince, r.FailingSince, r.Name.String())
 	}
 }
 
@@ -113,21 +135,10 @@ func (c nodeCollector) Collect(metrics chan<- prometheus.Metric) {
 	if off, err := c.node.Offline(c.who); err == nil {
 		to.send(descOffline, truth(off))
 	}
-	if remotes, err := c.node.Remotes(c.who); err == nil {
-		to.upstreams(remotes)
-	}
 	to.oneOf(descAgreement, st.Replication.Agreement)
 	to.at(descEqualAt, st.Replication.LastEqualAt)
 	for _, s := range st.Replication.Sites {
 		to.site(s)
-	}
-}
-
-// upstreams sends the figures of upstreams.
-func (to gauges) upstreams(remotes []node.RemoteStatus) {
-	for _, r := range remotes {
-		to.send(descFailing, truth(!r.FailingSince.IsZero()), r.Name.String())
-		to.at(descSince, r.FailingSince, r.Name.String())
 	}
 }
 

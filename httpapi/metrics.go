@@ -10,6 +10,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node"
+	"registry-node/node/access"
 )
 
 // endpoint is a kind of request, as metrics tell them apart.
@@ -120,6 +121,9 @@ func (m *metrics) observe(w *writer) {
 	m.seconds[w.kind].Observe(time.Since(w.start).Seconds())
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+// handler answers with the metrics that a caller may see.
+func (m *metrics) handler(n *node.Node, who *access.Caller) http.Handler {
+	own := prometheus.NewRegistry()
+	own.MustRegister(upstreamCollector{n, who})
+	return promhttp.HandlerFor(prometheus.Gatherers{m.registry, own}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

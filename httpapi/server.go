@@ -235,7 +235,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	get(e, atLeastPrefix+"*", s.moduleAtLeast)
 	get(e, "/livez", s.livez)
 	get(e, "/readyz", s.readyz)
-	get(e, "/metrics", s.showMetrics())
+	get(e, "/metrics", s.showMetrics)
 	get(e, "/api/v1/status", s.status)
 	get(e, "/api/v1/replication", s.replication)
 	get(e, "/api/v1/replication/stream", s.replicationStream)

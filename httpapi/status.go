@@ -29,15 +29,12 @@ func text(c echo.Context, status int, s string) {
 }
 
 // showMetrics answers with what Prometheus reads.
-func (s *Server) showMetrics() echo.HandlerFunc {
-	h := s.metrics.handler()
-	return func(c echo.Context) error {
-		if err := s.node.MayLook(caller(c)); err != nil {
-			return err
-		}
-		h.ServeHTTP(c.Response(), c.Request())
-		return nil
+func (s *Server) showMetrics(c echo.Context) error {
+	if err := s.node.MayLook(caller(c)); err != nil {
+		return err
 	}
+	s.metrics.handler(s.node, caller(c)).ServeHTTP(c.Response(), c.Request())
+	return nil
 }
 
 // status answers with node.Status.

@@ -41,10 +41,17 @@ func (n *Node) Repos(who *access.Caller) ([]RepoInfo, error) {
 }
 
 // as returns what a caller is told of a repository: only those who manage it
-// learn how its upstream is reached.
+// learn how its upstream is reached, and of members that they can't read.
 func (i RepoInfo) as(who *access.Caller, st *state) RepoInfo {
-	if !st.rights.Manages(who, i.Name.String()) {
-		i.Upstream, i.Proxy, i.Secrets, i.AllowInside, i.PlainHosts, i.Problem = "", "", nil, nil, nil, ""
+	if st.rights.Manages(who, i.Name.String()) {
+		return i
+	}
+	i.Upstream, i.Proxy, i.Secrets, i.AllowInside, i.PlainHosts, i.Problem = "", "", nil, nil, nil, ""
+	hidden := func(member events.RepoName) bool { return !st.readsAny(who, member) }
+	i.Members = slices.DeleteFunc(slices.Clone(i.Members), hidden)
+	i.MemberRules = slices.DeleteFunc(slices.Clone(i.MemberRules), func(r events.MemberRule) bool { return hidden(r.Member) })
+	if !i.Deploy.IsZero() && hidden(i.Deploy) {
+		i.Deploy = events.RepoName{}
 	}
 	return i
 }

@@ -1,0 +1,29 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestNamesOfOthersAreHidden holds that who reads something of a virtual
+// repository, or how the node stands, hears of no repository of others.
+func TestNamesOfOthersAreHidden(t *testing.T) {
+	w := newRoles(t)
+	for _, q := range []struct{ target, theirs string }{
+		{"/api/v1/repos/both", `"team-b"`},
+		{"/api/v1/repos", `"team-b"`},
+		{"/api/v1/status", `"team-b"`},
+		{"/metrics", `upstream_failing{repository="team-a-proxy"}`},
+	} {
+		for _, role := range []string{reader, admin} {
+			a := w.ask(role, "GET", q.target, "")
+			if a.status != http.StatusOK || strings.Contains(a.body, q.theirs) != (role == admin) {
+				t.Errorf("%s: GET %s: %d, has %s: %v\n%s", role, q.target, a.status, q.theirs, role != admin, a.body)
+			}
+		}
+	}
+	if a := w.ask(reader, "GET", "/api/v1/repos/both", ""); !strings.Contains(a.body, `"members":["team-a"]`) {
+		t.Errorf("a reader of team-a: %s, want that it is a member", a.body)
+	}
+}
