@@ -68,7 +68,7 @@ func marshal(v any) ([]byte, error) {
 }
 
 // decode reads the JSON value that is the body of a request into v. Unknown
-// fields and anything after the value are errors.
+// fields, what checkJSON finds, and anything after the value are errors.
 func decode(c echo.Context, v any) error {
 	from, err := limited(c.Response().Writer.(*writer), c.Request(), maxJSON, "the body")
 	if err != nil {
@@ -93,6 +93,9 @@ func decode(c echo.Context, v any) error {
 	}
 	if err == nil && len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
 		err = fmt.Errorf("something follows the JSON value, after %d bytes", d.InputOffset())
+	}
+	if err == nil {
+		err = checkJSON(text, v)
 	}
 	if err != nil {
 		return &node.Error{Kind: node.ErrInvalid, Text: "the body is not the JSON object that is wanted: " + err.Error(), Err: err}

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"registry-node/events"
@@ -325,6 +327,16 @@ func checkMembers(d *events.Directory, name events.RepoName, s events.RepoSettin
 	return nil
 }
 
+// readsFiles reports whether an upstream has file URLs in it.
+func readsFiles(list string) bool {
+	for entry := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == '|' }) {
+		if u, err := url.Parse(strings.TrimSpace(entry)); err == nil && u.Scheme == "file" {
+			return true
+		}
+	}
+	return false
+}
+
 // mayHave reports why a caller may not give a repository these settings: who
 // manages it may not thereby reach what others have. That are the credentials and
 // networks of the node, for which secrets, proxy and addresses inside stand, and
@@ -339,6 +351,8 @@ func (n *Node) mayHave(who *access.Caller, name events.RepoName, old, s events.R
 		return fail(ErrForbidden, "repository %s: secrets, proxy, allow-inside and plain-hosts are for administrators of the registry to set", name)
 	case len(s.Secrets) > 0 && s.Upstream != old.Upstream:
 		return fail(ErrForbidden, "repository %s has secrets, so only an administrator of the registry may change its upstream", name)
+	case s.Upstream != old.Upstream && readsFiles(s.Upstream):
+		return fail(ErrForbidden, "repository %s: that its upstream are files of this machine is for an administrator of the registry to say", name)
 	}
 	for _, p := range s.Owns {
 		if !slices.ContainsFunc(old.Owns, func(has events.Pattern) bool { return has.Covers(p) }) {
