@@ -43,6 +43,11 @@ func (r *teams) refused(who, method, there, not string, body []byte) {
 	if told, untold := existing(a.text()), existing(b.text()); told != untold {
 		r.t.Errorf("%s: %s %s:\n%s\n%s:\n%s\ntell apart what is there", who, method, there, told, not, untold)
 	}
+	for _, name := range []string{"amber-lib", "amber-ci", "alice"} {
+		if strings.Contains(a.text(), name) && !strings.Contains(there+string(body), name) {
+			r.t.Errorf("%s: %s %s: %s tells of %s", who, method, there, a.text(), name)
+		}
+	}
 }
 
 // names of the amber team that are there, and others that are not.

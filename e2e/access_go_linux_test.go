@@ -54,7 +54,7 @@ func TestTeamsBuild(t *testing.T) {
 		for team, other := range map[string]string{"amber": "cobalt", "cobalt": "amber"} {
 			t.Run(way+"/"+team, func(t *testing.T) {
 				url, settings := shown(r, team+"-ci")
-				c := r.goClient(r.program(team), url, settings...)
+				c := r.goClient(teamProgram(team), url, settings...)
 				if res := c.run("build", "-o", os.DevNull, "."); res.code != 0 {
 					t.Errorf("go build: %s", res.stderr)
 				}

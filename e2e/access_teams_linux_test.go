@@ -182,9 +182,9 @@ func (r *teams) ask(who, method, path string, body []byte) answer {
 	return answer{resp.StatusCode, resp.Header, b}
 }
 
-// program is a team's package: it imports what the team published, and a public
-// module.
-func (r *teams) program(team string) tree {
+// teamProgram is a team's package: it imports what the team published, and a
+// public module.
+func teamProgram(team string) tree {
 	lib := teamLib(team)
 	return tree{
 		"go.mod": "module app.example/app\n\ngo 1.21\n\nrequire (\n\t" + lib.Path + " " + lib.Version + "\n\tpub.example/lib v1.0.0\n)\n",
