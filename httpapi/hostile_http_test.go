@@ -95,8 +95,9 @@ func hosts() (all []attack) {
 func injections() (all []attack) {
 	for _, crlf := range []string{"%0d%0a", "%0a", "%0d", "%e5%98%8a%e5%98%8d"} {
 		x := crlf + "Injected:%20x" + crlf + crlf + "x"
+		all = append(all, attack{request: plain("GET", "/go/all/up.test/m"+x+"/@v/list", "", asAdmin), want: "404", text: "has the character"})
 		for _, c := range [][3]string{
-			{"GET", "/go/all/up.test/m" + x + "/@v/list", "404"}, {"GET", "/go/public/up.test/m/@v/v1.0.0" + x + ".info", "404"}, {"GET", "/go/a" + x + "/up.test/m/@v/list", "404"},
+			{"GET", "/go/public/up.test/m/@v/v1.0.0" + x + ".info", "404"}, {"GET", "/go/a" + x + "/up.test/m/@v/list", "404"},
 			{"GET", "/api/v1/repos/a" + x, "400"}, {"PUT", teamMods + "team-a.test/x" + x + "/@v/v1.0.0", "400"}, {"GET", "/at-least/here/1/1" + x + "/go/all/up.test/m/@v/list", "400|404"},
 		} {
 			all = append(all, attack{request: plain(c[0], c[1], "", asAdmin), want: c[2]})

@@ -2,16 +2,18 @@ package httpapi_test
 
 import "strings"
 
-// ups are ways to write .., of which a server or somebody before it might make one.
-var ups = []string{
-	"..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "%c0%ae%c0%ae", "..%00", "..%5c..", "..\\..", "..%2f..", "%2e%2e%2f%2e%2e", "%ef%bc%8e%ef%bc%8e", "....//..",
+// ups are ways to write .., of which a server or somebody before it might make one,
+// each with why it is no path.
+var ups = []struct{ up, why string }{
+	{"..", `element "..`}, {"%2e%2e", `element "..`}, {".%2e", `element "..`}, {"%2E.", `element "..`}, {"%252e%252e", "none of <module>"}, {"%c0%ae%c0%ae", "has the character"}, {"..%00", "%00"},
+	{"..%5c..", "%5c"}, {"..\\..", "%5C"}, {"..%2f..", "%2f"}, {"%2e%2e%2f%2e%2e", "%2f"}, {"%ef%bc%8e%ef%bc%8e", "has the character"}, {"....//..", "empty element"},
 }
 
 // traversals lead out of each place in which a path or a name can stand.
 func traversals() (all []attack) {
-	for _, up := range ups {
+	for _, u := range ups {
+		all = append(all, attack{request: plain("GET", "/go/all/"+u.up+"/"+u.up+"/"+u.up+"/canary", "", asAdmin), want: "404", text: u.why})
 		for _, place := range []struct{ method, target, want string }{
-			{"GET", "/go/all/UP/UP/UP/canary", "404"},
 			{"GET", "/go/UP/UP/canary/@v/list", "404"},
 			{"GET", "/go/all/up.test/UP/UP/canary/@v/list", "404"},
 			{"GET", "/go/all/up.test/m/@v/UP/UP/UP/UP/canary.info", "404"},
@@ -23,7 +25,7 @@ func traversals() (all []attack) {
 			{"PUT", "/api/v1/repos/team-a/modules/UP/UP/canary/@v/v1.0.0", "400"},
 			{"GET", "/api/v1/users/UP", "400|404"},
 		} {
-			all = append(all, attack{request: plain(place.method, strings.ReplaceAll(place.target, "UP", up), "", asAdmin), want: place.want})
+			all = append(all, attack{request: plain(place.method, strings.ReplaceAll(place.target, "UP", u.up), "", asAdmin), want: place.want})
 		}
 	}
 	return all
@@ -34,7 +36,11 @@ func nullBytes() (all []attack) {
 	for _, target := range []string{
 		"/go/all%00/up.test/m/@v/list", "/go/all/up.test%00/m/@v/list", "/go/all/up.test/m/@v/v1.0.0%00.info", "/go/all/up.test/m/@v/v1.0.0.zip%00.txt", "/go/all/sumdb/sum.test%00/latest",
 	} {
-		all = append(all, attack{request: plain("GET", target, "", asAdmin), want: "404"})
+		text := "%00"
+		if strings.HasPrefix(target, "/go/all%") {
+			text = "may only have a-z"
+		}
+		all = append(all, attack{request: plain("GET", target, "", asAdmin), want: "404", text: text})
 	}
 	all = append(all, attack{request: plain("GET", "/go/all/up.test/m\x00/@v/list", ""), want: "400"}, attack{request: plain("GET", "/livez", "", "X: a\x00b\r\n"), want: "400"},
 		attack{request: "GET /livez HTTP/1.1\r\nHost: local\x00host\r\nConnection: close\r\n\r\n", want: "400"}, attack{request: plain("GE\x00T", "/livez", ""), want: "400"})

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,12 @@ func newHostile(t *testing.T) *hostile {
 	}
 	h.beside = listing(t, beside)
 	h.opened = watchOpens(t, beside, filepath.Join(beside, "outside"))
+	if _, err := os.ReadFile(filepath.Join(beside, "outside", "canary")); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS == "linux" && !slices.Equal(h.opened(), []string{"canary"}) {
+		t.Fatal("nobody tells that a file was opened")
+	}
 	return h
 }
 

@@ -75,7 +75,7 @@ func wantsSome(names ...string) cobra.PositionalArgs {
 }
 
 func printGroup(w io.Writer, g node.Group) error {
-	_, err := fmt.Fprintf(w, "%s: %s\n", g.Name, texts(g.Members))
+	_, err := fmt.Fprintf(w, "%s: %s\n", oneLine(g.Name), oneLine(texts(g.Members)))
 	return err
 }
 

@@ -196,7 +196,7 @@ anything in it. The exit code is 1 if the answer is no.`,
 			if asJSON {
 				return printJSON(w, a)
 			}
-			_, err := fmt.Fprintf(w, "%s: %s\n", yesNo(a.Allowed), a.Why)
+			_, err := fmt.Fprintf(w, "%s: %s\n", yesNo(a.Allowed), oneLine(a.Why))
 			return err
 		})
 		if err == nil && !allowed {

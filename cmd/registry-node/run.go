@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -54,11 +55,22 @@ func report(cmd *cobra.Command, err error, stderr io.Writer) int {
 	case errors.Is(err, errNo):
 		return exitNo
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(stderr, "%s: %v\nRun '%s --help' for usage.\n", name, err, cmd.CommandPath())
+		fmt.Fprintf(stderr, "%s: %s\nRun '%s --help' for usage.\n", name, errorText(err), cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	fmt.Fprintf(stderr, "%s: %s\n", name, errorText(err))
 	return exitNo
+}
+
+// errorText is an error for a terminal. It may repeat what came from anywhere: what
+// does not print is shown as ?, and only its first line begins at the margin.
+func errorText(err error) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || r == '\n' {
+			return r
+		}
+		return '?'
+	}, strings.NewReplacer("\r\n", "\n  ", "\n", "\n  ", "\t", "  ").Replace(err.Error()))
 }
 
 // errNo is the error of a command that has already printed why the answer is no.

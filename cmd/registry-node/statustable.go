@@ -48,7 +48,7 @@ func printSitesStatus(w io.Writer, rep *node.Replication) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", agreementText(rep))
+	_, err := fmt.Fprintf(w, "\n%s\n", oneLine(agreementText(rep)))
 	return err
 }
 

@@ -53,7 +53,7 @@ func printVerification(cmd *cobra.Command, v *node.Verification, asJSON bool) er
 		}
 	} else {
 		for _, p := range v.Problems {
-			fmt.Fprintln(out, p)
+			fmt.Fprintln(out, oneLine(fmt.Sprint(p)))
 		}
 		if _, err := fmt.Fprintln(out, v); err != nil {
 			return err
