@@ -215,7 +215,14 @@ func (s *sites) whoAsks(ctx context.Context, from events.Site, req replication.D
 		return nil, because(err, ErrInvalid, "site %s: %v", s.node.id.Site, err)
 	}
 	if c.IsZero() {
-		return access.SiteCaller(from), nil
+		site := access.SiteCaller(from)
+		switch req.Actor {
+		case events.Anonymous:
+			return site.For(access.Anonymous(netip.Addr{})), nil
+		case events.Loopback:
+			return site.For(access.LoopbackCaller(netip.Addr{})), nil
+		}
+		return site, nil
 	}
 	who, err := s.node.Authenticate(ctx, c, netip.Addr{})
 	if t, ok := c.Token(); ok && errors.Is(err, ErrUnauthorized) && !s.node.hasToken(t) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -98,8 +99,12 @@ type forwarded struct {
 
 // forward has site home decide about what, which body says, and reads its result
 // into out. The home sees for itself who asks: it gets the credential that was
-// shown here. For callers without one, this site speaks for itself.
+// shown here. For callers without one, this site speaks for itself, and says for
+// whom: its operator, or who asks without credentials.
 func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Site, what string, body, out any) (forwarded, error) {
+	if who.Credential().IsZero() && !who.IsOperator() && !slices.Contains(speechless, who.Name()) {
+		return forwarded{}, fail(ErrUnauthorized, "site %s decides about this and wants to see credentials", home)
+	}
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return forwarded{}, err
@@ -142,6 +147,9 @@ func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Sit
 	}
 	return f, nil
 }
+
+// speechless are those who have shown nothing to the site that they ask.
+var speechless = []string{events.Anonymous, events.Loopback}
 
 // askHome sends a proposal, again if the link breaks, as long as the home lets
 // hear of it.

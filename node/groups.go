@@ -64,6 +64,9 @@ func (n *Node) PutGroup(ctx context.Context, who *access.Caller, name string, c 
 	if c.Members != nil && len(c.Add)+len(c.Remove) > 0 {
 		return Group{}, false, fail(ErrInvalid, "group %s: either say all members, or whom to add and to remove", name)
 	}
+	if err := delegationIn(n.directory()).mayChangeGroup(who, name); err != nil {
+		return Group{}, false, err
+	}
 	var got changedGroup
 	f, err := n.atRegistryHome(ctx, who, opGroupPut, awayGroup{name, c}, &got, func() (err error) {
 		got, _, err = n.putGroup(ctx, who, awayGroup{name, c})
@@ -125,6 +128,9 @@ func (c GroupChange) apply(old []string) []string {
 // ErrUnavailable.
 func (n *Node) DeleteGroup(ctx context.Context, who *access.Caller, name string) error {
 	if err := checkIdentityName("group", name); err != nil {
+		return err
+	}
+	if err := delegationIn(n.directory()).mayChangeGroup(who, name); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opGroupDelete, awayName{name}, &nothing{}, func() error {

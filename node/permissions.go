@@ -64,6 +64,9 @@ func (n *Node) PutPermission(ctx context.Context, who *access.Caller, name strin
 	}
 	g.Principals, g.Repos, g.Actions = orNil(g.Principals), orNil(g.Repos), orNil(g.Actions)
 	g.Include, g.Exclude = orNil(g.Include), orNil(g.Exclude)
+	if err := delegationIn(n.directory()).mayChangeRule(who, name, &g); err != nil {
+		return events.Rule{}, false, err
+	}
 	var got changedRule
 	f, err := n.atRegistryHome(ctx, who, opRulePut, awayRule{name, g}, &got, func() (err error) {
 		got, _, err = n.putPermission(ctx, who, awayRule{name, g})
@@ -164,6 +167,9 @@ func (v view) checkPrincipal(d delegation, principal string) error {
 // ErrUnauthorized, ErrForbidden, ErrNotFound, ErrNoSpace, ErrUnavailable.
 func (n *Node) DeletePermission(ctx context.Context, who *access.Caller, name string) error {
 	if err := checkIdentityName("rule", name); err != nil {
+		return err
+	}
+	if err := delegationIn(n.directory()).mayChangeRule(who, name, nil); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opRuleDelete, awayName{name}, &nothing{}, func() error {

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -100,4 +101,46 @@ func TestHomeDoesNotKnowTheTokenYet(t *testing.T) {
 	v := mv("corp.example/one", "v1.0.0")
 	_, err := b.Publish(t.Context(), ghost, node.Publication{Repo: name("local"), Version: v, Zip: zipReader(t, v, goMod(v.Path))})
 	isKind(t, err, node.ErrUnavailable, "does not know token", "try again")
+}
+
+// Whoever shows a site nothing gets nothing through it, however much that site may
+// itself.
+func TestSiteLendsNobodyItsRights(t *testing.T) {
+	w := newWorld(t, defaults(nil)) // in which the operators of all sites may do everything
+	a, b := w.sites["a"], w.join("b", "a", true)
+	record(t, a, events.UserCreated{Name: "root"}, events.GroupChanged{Name: "admins", Members: []string{"root"}},
+		grant("here", "loopback", "local", "publish"))
+	w.equal()
+	before := stateHash(t, a)
+	v := mv("corp.example/x", "v1.0.0")
+	for _, who := range []*access.Caller{nil, nobody, access.LoopbackCaller(netip.Addr{}), access.UserCaller(access.Login{User: "root"})} {
+		_, _, user := b.PutUser(t.Context(), who, "mallory", node.UserChange{})
+		_, _, group := b.PutGroup(t.Context(), who, "admins", node.GroupChange{Add: []string{"mallory"}})
+		_, _, rule := b.PutPermission(t.Context(), who, "mine", events.Grant{Principals: []string{"anonymous"}, Repos: []string{"*"}, Actions: []string{"read"}})
+		_, token := b.IssueToken(t.Context(), who, node.NewToken{User: "root"})
+		_, repo := b.CreateRepo(t.Context(), who, node.NewRepo{Name: name("mine"), Kind: events.Local})
+		_, purge := b.Purge(t.Context(), who, v, "a test")
+		_, _, issuer := b.PutIssuer(t.Context(), who, "forge", events.Issuer{})
+		for what, err := range map[string]error{
+			"user": user, "group": group, "rule": rule, "token": token, "repository": repo, "purge": purge, "issuer": issuer,
+			"no user": b.DeleteUser(t.Context(), who, "root"), "no group": b.DeleteGroup(t.Context(), who, "admins"), "no rule": b.DeletePermission(t.Context(), who, "sites"),
+			"no repository": b.DeleteRepo(t.Context(), who, name("local"), ""), "no block": b.Unblock(t.Context(), who, events.VersionPatternOf(v)),
+			"no version": b.Hide(t.Context(), who, name("local"), v, ""),
+		} {
+			if err == nil || !errors.Is(err, node.ErrUnauthorized) && !errors.Is(err, node.ErrForbidden) {
+				t.Errorf("%v: %s: %v", who, what, err)
+			}
+		}
+	}
+	if now := stateHash(t, a); now != before {
+		t.Errorf("something was written: %s, before %s", now, before)
+	}
+	// What a rule lets them do they may do there, too: both may.
+	loopback := access.LoopbackCaller(netip.Addr{})
+	if _, err := b.Publish(t.Context(), loopback, node.Publication{Repo: name("local"), Version: v, Zip: zipReader(t, v, goMod(v.Path))}); err != nil {
+		t.Error(err)
+	}
+	if got := actorOf(t, b, "a", v.Path); got != "site:b/loopback" {
+		t.Errorf("published by %q", got)
+	}
 }

@@ -66,12 +66,12 @@ func TestIdentitiesAtAnotherSite(t *testing.T) {
 
 	// The site can't speak for users whose credentials it has not.
 	forged := access.UserCaller(access.Login{User: "root"})
-	wantErr(t, "by a user whom the site makes up", put(b, forged, "x", node.UserChange{}), nil) // site b may itself
+	wantErr(t, "by a user whom the site makes up", put(b, forged, "x", node.UserChange{}), node.ErrUnauthorized) // though site b may itself
 	if _, _, err := a.PutPermission(t.Context(), op, "site-b", grantOf("site:b", "b-*", "manage")); err != nil {
 		t.Fatal(err)
 	}
 	w.equal()
-	wantErr(t, "by such a user, without right of the site", put(b, forged, "y", node.UserChange{}), node.ErrForbidden)
+	wantErr(t, "by such a user, without right of the site", put(b, forged, "y", node.UserChange{}), node.ErrUnauthorized)
 	wantErr(t, "by the operator, without right of the site", put(b, opB, "y", node.UserChange{}), node.ErrForbidden)
 	if err := put(b, opB, "b-user", node.UserChange{}); err != nil {
 		t.Errorf("by the operator: %v", err)

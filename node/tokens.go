@@ -120,6 +120,9 @@ func (n *Node) IssueToken(ctx context.Context, who *access.Caller, t NewToken) (
 	if max(len(t.Repos), len(t.Actions), len(t.Modules)) > maxScope {
 		return IssuedToken{}, fail(ErrInvalid, "a token is limited to at most %d repositories, actions and modules each; patterns stand for many", maxScope)
 	}
+	if _, _, err := delegationIn(n.directory()).mayIssue(who, t, time.Now()); err != nil {
+		return IssuedToken{}, err
+	}
 	token := access.NewToken(false)
 	away := awayToken{token.ID(), token.Hash(), t}
 	var got events.TokenIssued

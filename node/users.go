@@ -151,6 +151,9 @@ func (n *Node) PutUser(ctx context.Context, who *access.Caller, name string, c U
 			return UserInfo{}, false, err
 		}
 	}
+	if err := delegationIn(n.directory()).mayPutUser(who, u); err != nil {
+		return UserInfo{}, false, err
+	}
 	var got changedUser
 	f, err := n.atRegistryHome(ctx, who, opUserPut, u, &got, func() (err error) {
 		got, _, err = n.putUser(ctx, who, u)
@@ -288,6 +291,9 @@ func (d delegation) regroup(v view, who *access.Caller, user string, groups []st
 // ErrUnavailable.
 func (n *Node) DeleteUser(ctx context.Context, who *access.Caller, name string) error {
 	if err := checkIdentityName("user", name); err != nil {
+		return err
+	}
+	if err := delegationIn(n.directory()).mayChangeUser(who, name); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opUserDelete, awayName{name}, &nothing{}, func() error {

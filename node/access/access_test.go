@@ -95,6 +95,21 @@ func TestAllows(t *testing.T) {
 	}
 }
 
+// A site that speaks for somebody may do what both may.
+func TestSiteForSomebody(t *testing.T) {
+	tab := table()
+	b := access.SiteCaller(must(events.ParseSite("b")))
+	publish := access.Need{Action: access.Publish, Repo: "docs", Module: "m.test/x"}
+	read := access.Need{Action: access.Read, Repo: "public", Module: "m.test/x"}
+	who := b.For(access.Anonymous(netip.Addr{}))
+	if !tab.Allows(b, publish) || tab.Allows(who, publish) || !tab.Allows(who, read) {
+		t.Errorf("publish %t, for anonymous %t; read %t", tab.Allows(b, publish), tab.Allows(who, publish), tab.Allows(who, read))
+	}
+	if who.Actor() != "site:b/anonymous" || b.Actor() != "site:b" {
+		t.Errorf("recorded as %q", who.Actor())
+	}
+}
+
 // A pattern is needed for all that it matches.
 // TestAnyone holds that a rule for a group speaks of its members.
 func TestAnyone(t *testing.T) {

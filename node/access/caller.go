@@ -21,6 +21,8 @@ type Caller struct {
 	expires    time.Time
 	from       netip.Addr
 	credential Credential
+	// asker is who asks by way of a site that speaks for itself; nil: its operator.
+	asker *Caller
 }
 
 // Anonymous is whoever shows no credentials, from an address.
@@ -44,6 +46,14 @@ func Operator(site events.Site) *Caller {
 // that may do here, rules for "site:NAME" say.
 func SiteCaller(site events.Site) *Caller {
 	return &Caller{actor: "site:" + site.String(), principals: []string{"site:" + site.String(), events.Anonymous}}
+}
+
+// For returns a site that speaks for somebody who has shown it nothing: it may do
+// what both may.
+func (c *Caller) For(asker *Caller) *Caller {
+	both := *c
+	both.actor, both.asker = c.actor+"/"+asker.actor, asker
+	return &both
 }
 
 // Login is how a user has authenticated.

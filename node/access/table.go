@@ -67,7 +67,7 @@ func (t *Table) Why(c *Caller, need Need) (rule string, ok bool) {
 	if c.operator {
 		return "", true
 	}
-	if !c.scope.allows(need) {
+	if !c.scope.allows(need) || c.asker != nil && !t.Allows(c.asker, need) {
 		return "", false
 	}
 	for _, p := range c.principals {
