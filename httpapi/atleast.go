@@ -30,6 +30,9 @@ func (s *Server) moduleAtLeast(c echo.Context) error {
 	if err != nil {
 		return &node.Error{Kind: errPosition, Text: err.Error(), Err: err}
 	}
+	if err := s.node.MayLook(w.who); errors.Is(err, node.ErrUnauthorized) {
+		return err // how far this node is, is not for everybody
+	}
 	late := s.node.AtLeast(r.Context(), at.Site, at.Mark)
 	if late != nil && !errors.Is(late, node.ErrUnavailable) {
 		return late
