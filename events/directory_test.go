@@ -101,6 +101,39 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
+// What came first is told by the homes' order, not by clocks, nor by how long the
+// log of one is.
+func TestIdentitiesAreInOrder(t *testing.T) {
+	w := newWorld(t)
+	since := func(b events.Body) events.Order {
+		id, _ := w.directory().ResolveIdentity(w.st[b.Key(events.EventID{})])
+		return id.Since
+	}
+	w.say("a", events.UserCreated{Name: "bob"})
+	ann := events.UserCreated{Name: "ann"}
+	id := w.say("a", ann)
+	w.say("a", events.UserChanged{Name: "ann", User: events.User{Display: "Ann"}})
+	first := since(ann)
+	if first.Event != id || first.Tenure != 0 {
+		t.Errorf("since %+v, want %v", first, id)
+	}
+	before := events.TokenIssued{ID: "t", User: "ann", Hash: events.DigestOf(nil)}
+	w.say("a", before)
+	w.say("a", events.HomeCeded{To: site("b"), After: w.ends["b"]})
+	after := events.TokenIssued{ID: "u", User: "ann", Hash: events.DigestOf(nil)}
+	if id := w.say("b", after); id.Mark.Compare(first.Event.Mark) >= 0 {
+		t.Fatalf("the log of b is at %v, and was to be the shorter", id)
+	}
+	if first.Compare(since(before)) >= 0 || since(before).Compare(since(after)) >= 0 {
+		t.Errorf("user %+v, token %+v, token %+v are in another order", first, since(before), since(after))
+	}
+	w.say("b", events.UserDeleted{Name: "ann"})
+	w.say("b", ann)
+	if again := since(ann); again.Compare(since(before)) <= 0 || again.Compare(since(after)) <= 0 {
+		t.Errorf("the new user is of %+v, before a token of the old one", again)
+	}
+}
+
 func TestRepositories(t *testing.T) {
 	w := newWorld(t)
 	create := func(s, name, owns string) events.RepoID {

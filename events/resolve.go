@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -291,19 +292,39 @@ func (v *Version) FirstSeen(r *Repo) time.Time {
 
 // Identity is what the registry says of a user, group, rule, token or issuer.
 type Identity struct {
-	Body Body      // the last statement: UserChanged, GroupChanged, …, TokenIssued
-	Time time.Time // of the last statement
-	// Created is when it came to be, last: what was issued to a user of that name
-	// before is not this user's.
-	Created time.Time
+	Body    Body      // the last statement: UserChanged, GroupChanged, …, TokenIssued
+	Time    time.Time // of the last statement
+	Created time.Time // when it came to be, last, by the clock of who said so
+	// Since is the event by which it came to be, last: what was issued to a user of
+	// that name before that is not this user's.
+	Since   Order
 	Deleted bool // or, of a token, revoked
+}
+
+// Order is the place of an event among all that the registry's homes said. Clocks
+// have no part in it.
+type Order struct {
+	Tenure int // of the registry's, counted from 0
+	Event  EventID
+}
+
+// Compare orders events by tenure, then by place in the log of the tenure's site.
+func (o Order) Compare(p Order) int {
+	return cmp.Or(cmp.Compare(o.Tenure, p.Tenure), o.Event.Mark.Compare(p.Event.Mark), cmp.Compare(o.Event.Index, p.Event.Index))
+}
+
+// orderOf returns the place of a fact that a home of the registry stated in its
+// tenure.
+func (d *Directory) orderOf(site Site, f Fact) Order {
+	tenure := slices.IndexFunc(d.Homes, func(t Tenure) bool { return t.Site == site && t.Holds(f.Mark) })
+	return Order{tenure, EventID{site, f.Mark, f.Index}}
 }
 
 // ResolveIdentity resolves the record of a user, group, rule, token or issuer; ok is
 // false if the registry's homes never made it. A revocation of a token counts
 // from any member and for ever.
 func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
-	for _, f := range d.byRegistry(cs) {
+	for site, f := range d.byRegistry(cs) {
 		switch f.Body.(type) {
 		case UserDeleted, GroupDeleted, PermissionDeleted, IssuerDeleted:
 			id.Deleted = true
@@ -313,14 +334,13 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 			}
 		case TokenIssued:
 			if !ok {
-				id, ok = Identity{f.Body, f.Time, f.Time, false}, true
+				id, ok = Identity{f.Body, f.Time, f.Time, d.orderOf(site, f), false}, true
 			}
 		case UserCreated, GroupChanged, PermissionChanged, IssuerChanged:
-			created := id.Created
 			if !ok || id.Deleted {
-				created = f.Time
+				id.Created, id.Since = f.Time, d.orderOf(site, f)
 			}
-			id, ok = Identity{f.Body, f.Time, created, false}, true
+			id.Body, id.Time, id.Deleted, ok = f.Body, f.Time, false, true
 		}
 	}
 	if !ok {

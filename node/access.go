@@ -113,7 +113,7 @@ func (n *Node) tokenCaller(t access.Token, from netip.Addr, now time.Time) (*acc
 	case !b.Expires.IsZero() && !now.Before(b.Expires):
 		return nil, fail(ErrUnauthorized, "token %s expired at %s", b.ID, b.Expires.Format(time.RFC3339))
 	}
-	if err := n.userNow(b.User, id.Created); err != nil {
+	if err := n.userNow(b.User, id.Since); err != nil {
 		return nil, err
 	}
 	n.used(b.ID)
@@ -123,14 +123,14 @@ func (n *Node) tokenCaller(t access.Token, from netip.Addr, now time.Time) (*acc
 	}), nil
 }
 
-// userNow reports why a user can't authenticate with what was issued at a time: it
-// is disabled or deleted, or another user of the name was meant.
-func (n *Node) userNow(name string, issued time.Time) error {
+// userNow reports why a user can't authenticate with what was issued then: it is
+// disabled or deleted, or another user of the name was meant.
+func (n *Node) userNow(name string, issued events.Order) error {
 	id, ok, err := n.identity(events.KeyUser(name))
 	switch {
 	case err != nil:
 		return err
-	case !ok || id.Deleted || id.Created.After(issued):
+	case !ok || id.Deleted || id.Since.Compare(issued) > 0:
 		return fail(ErrUnauthorized, "user %s was deleted", name)
 	}
 	if u, ok := userOf(id); !ok || u.Disabled {

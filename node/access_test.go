@@ -228,6 +228,18 @@ func TestTokenCounts(t *testing.T) {
 	isKind(t, auth(other), node.ErrUnauthorized, "deleted")
 	record(t, n, events.UserCreated{Name: "ann"})
 	isKind(t, auth(other), node.ErrUnauthorized, "deleted")
+	// All at one time, in one entry.
+	first, second := access.NewToken(false), access.NewToken(false)
+	if err := n.Say(t.Context(), events.UserDeleted{Name: "ann"}, events.UserCreated{Name: "ann"},
+		events.TokenIssued{ID: first.ID(), User: "ann", Hash: first.Hash()},
+		events.UserDeleted{Name: "ann"}, events.UserCreated{Name: "ann"},
+		events.TokenIssued{ID: second.ID(), User: "ann", Hash: second.Hash()}); err != nil {
+		t.Fatal(err)
+	}
+	isKind(t, auth(first), node.ErrUnauthorized, "deleted")
+	if err := auth(second); err != nil {
+		t.Errorf("issued after its user was made: %v", err)
+	}
 	none := token(t, n, "nobody", access.Scope{}, time.Time{})
 	isKind(t, auth(none), node.ErrUnauthorized, "deleted")
 }

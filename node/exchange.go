@@ -48,13 +48,13 @@ type Exchanged struct {
 
 // exchangedToken is what this site remembers of such a token.
 type exchangedToken struct {
-	Hash    events.Digest `json:"hash"`
-	User    string        `json:"user"`
-	Created time.Time     `json:"created"` // the user: another one of that name is not meant
-	Issuer  string        `json:"issuer"`
-	Rule    events.Digest `json:"rule"` // the issuer as it was
-	Expires time.Time     `json:"expires"`
-	IDToken []byte        `json:"id_token"` // sealed, see access.Token.Seal
+	Hash    events.Digest  `json:"hash"`
+	User    string         `json:"user"`
+	Since   events.EventID `json:"since"` // made the user: another one of that name is not meant
+	Issuer  string         `json:"issuer"`
+	Rule    events.Digest  `json:"rule"` // the issuer as it was
+	Expires time.Time      `json:"expires"`
+	IDToken []byte         `json:"id_token"` // sealed, see access.Token.Seal
 }
 
 // ruleDigest names an issuer as it is.
@@ -92,7 +92,7 @@ func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged,
 	if err != nil {
 		return Exchanged{}, err
 	}
-	row := exchangedToken{t.Hash(), proof.User, id.Created, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), sealed}
+	row := exchangedToken{t.Hash(), proof.User, id.Since.Event, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), sealed}
 	if err := n.putExchanged(t.ID(), row); err != nil {
 		return Exchanged{}, err
 	}
@@ -170,7 +170,7 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 		return nil, fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", t.ID(), row.Issuer)
 	}
 	id, err := n.signsIn(row.User)
-	if errors.Is(err, ErrForbidden) || err == nil && !id.Created.Equal(row.Created) {
+	if errors.Is(err, ErrForbidden) || err == nil && id.Since.Event != row.Since {
 		return nil, fail(ErrUnauthorized, "user %s was deleted or is disabled", row.User)
 	}
 	if err != nil {

@@ -179,6 +179,17 @@ func TestExchangedTokenEnds(t *testing.T) {
 			t.Fatal(err, e)
 		}
 	}
+	// Another user was made by the same clock.
+	got, err := n.Exchange(t.Context(), "forge", i.token(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.ChangeExchanged(got.ID, func(row map[string]any) { row["since"] = "a/1/1/0" }); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := authenticated(t, n, got.Token); !errors.Is(err, node.ErrUnauthorized) {
+		t.Errorf("another user: it is %v, %v", who, err)
+	}
 	// Of another user, of the same id, or after its time.
 	for what, change := range map[string]func(map[string]any){
 		"another secret": func(row map[string]any) { row["hash"] = events.DigestOf(nil).String() },

@@ -96,7 +96,7 @@ func (n *Node) tokenInfo(b events.TokenIssued, id events.Identity) (TokenInfo, e
 	return TokenInfo{
 		ID: b.ID, User: b.User, Scope: limitsOf(b), Expires: b.Expires, Description: b.Description,
 		Created: id.Created, CreatedBy: b.Actor, LastUsed: used,
-		Revoked: id.Deleted || !ok || user.Deleted || user.Created.After(id.Created),
+		Revoked: id.Deleted || !ok || user.Deleted || user.Since.Compare(id.Since) > 0,
 	}, err
 }
 
