@@ -12,8 +12,8 @@ const (
 	textType = "text/plain; charset=utf-8"
 	jsonType = "application/json; charset=utf-8"
 
-	forever = "public, max-age=604800, immutable"
-	briefly = "public, max-age=60"
+	forever = "private, max-age=604800, immutable"
+	briefly = "private, max-age=60"
 	never   = "no-store"
 
 	pseudo = "v0.0.0-20240102030405-0123456789ab"

@@ -72,9 +72,9 @@ func TestChecksumDatabase(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, tt := range []struct{ path, contentType, cache string }{
-		{"sum.test/supported", "text/plain; charset=UTF-8", "public, max-age=86400"},
-		{"sum.test/latest", "text/plain; charset=UTF-8", "public, max-age=3600"},
-		{"sum.test/lookup/up.test/m@v1.2.0", "text/plain; charset=UTF-8", "public, max-age=86400"},
+		{"sum.test/supported", "text/plain; charset=UTF-8", "private, max-age=86400"},
+		{"sum.test/latest", "text/plain; charset=UTF-8", "private, max-age=3600"},
+		{"sum.test/lookup/up.test/m@v1.2.0", "text/plain; charset=UTF-8", "private, max-age=86400"},
 		{"sum.test/tile/8/0/000.p/1", "application/octet-stream", forever},
 	} {
 		target := "/go/checked/sumdb/" + tt.path

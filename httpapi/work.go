@@ -38,6 +38,9 @@ type rebuilt struct {
 // longWork does work, one at a time, and answers with JSON lines: how far it is,
 // and at the end its result or error. The work ends when the client goes away.
 func (s *Server) longWork(c echo.Context, work func(ctx context.Context, progress func(string, uint64)) (any, error)) error {
+	if err := s.node.MayAudit(caller(c)); err != nil { // before anybody learns that one is under way
+		return err
+	}
 	if !s.work.TryLock() {
 		return fail(node.ErrUnavailable, "a verification or a rebuild is under way already; try again when it is done")
 	}

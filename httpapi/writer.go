@@ -102,7 +102,7 @@ func (w *writer) limitCaches() {
 		return
 	}
 	h["Vary"] = varyAuthorization
-	if private, ok := privately[c[0]]; ok && w.who.User() != "" {
+	if private, ok := privately[c[0]]; ok && w.who.Name() != events.Anonymous {
 		h["Cache-Control"] = private
 	}
 }

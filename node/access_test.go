@@ -5,7 +5,9 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -268,6 +270,67 @@ func TestRightsEndAtOnce(t *testing.T) {
 	isKind(t, publish(), node.ErrForbidden, "ann may not publish")
 }
 
+// during is a body whose reading does something.
+type during struct {
+	io.Reader
+	do func()
+}
+
+func (d *during) Read(p []byte) (int, error) {
+	if d.do != nil {
+		d.do()
+		d.do = nil
+	}
+	return d.Reader.Read(p)
+}
+
+// An upload that began with a right ends without one, if that was taken meanwhile.
+func TestUploadOutlivesNoRight(t *testing.T) {
+	n := newTeams(t, newProxy(t))
+	for i, end := range []func(*access.Caller){
+		func(who *access.Caller) { record(t, n, events.TokenRevoked{ID: who.TokenID()}) },
+		func(*access.Caller) { record(t, n, events.GroupChanged{Name: "team-a"}) },
+	} {
+		record(t, n, events.GroupChanged{Name: "team-a", Members: []string{"ann"}})
+		ann := login(t, n, "ann")
+		v := mv("corp.example/team-a/x", fmt.Sprintf("v1.0.%d", i))
+		body := &during{zipReader(t, v, goMod(v.Path)), func() { end(ann) }}
+		_, err := n.Publish(t.Context(), ann, node.Publication{Repo: name("team-a"), Version: v, Zip: body})
+		if !errors.Is(err, node.ErrUnauthorized) && !errors.Is(err, node.ErrForbidden) {
+			t.Errorf("%d: %v", i, err)
+		}
+		if err := reads(t, n, op, "team-a", v)["mod"]; !errors.Is(err, node.ErrNotFound) {
+			t.Errorf("%d: it is there: %v", i, err)
+		}
+	}
+}
+
+// A refusal to publish tells nothing of what a name stands for; and what another
+// team's repository can't have is absent, not kept from anybody.
+func TestRefusalsNameNothing(t *testing.T) {
+	up := newProxy(t)
+	up.add("golang.example/x", "v1.0.0", goMod("golang.example/x"))
+	n := newTeams(t, up)
+	deploy := name("team-b")
+	if _, err := n.ChangeRepo(t.Context(), op, name("all"), node.RepoChange{Deploy: &deploy}); err != nil {
+		t.Fatal(err)
+	}
+	v := mv("corp.example/team-b/x", "v1.0.0")
+	for _, repo := range []string{"all", "none"} {
+		_, err := n.Publish(t.Context(), nobody, node.Publication{Repo: name(repo), Version: v, Zip: zipReader(t, v, goMod(v.Path))})
+		isKind(t, err, node.ErrUnauthorized, "in repository "+repo)
+	}
+	dee := login(t, n, "dee")
+	if err := reads(t, n, dee, "public", v)["zip"]; !errors.Is(err, node.ErrForbidden) || strings.Contains(err.Error(), "local repository") {
+		t.Errorf("dee is told whose it is: %v", err)
+	}
+	for how, err := range reads(t, n, dee, "all", mv("golang.example/none", "v1.0.0")) {
+		if how != "lookup" && !errors.Is(err, node.ErrNotFound) {
+			t.Errorf("%s of what is nowhere: %v", how, err)
+		}
+	}
+}
+
 // Who manages a repository does not reach through it what others have.
 func TestManagersReachNoFurther(t *testing.T) {
 	n := newTeams(t, newProxy(t))
@@ -290,6 +353,18 @@ func TestManagersReachNoFurther(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := n.ChangeRepo(t.Context(), root, name("team-a"), node.RepoChange{Owns: []events.Pattern{pattern("second.example/**")}}); err != nil {
+		t.Error(err)
+	}
+	_, err = n.ChangeRepo(t.Context(), ann, name("team-a"), node.RepoChange{Disowns: []events.Pattern{pattern("corp.example/team-a")}})
+	isKind(t, err, node.ErrForbidden, "owns a name no more")
+	isKind(t, n.DeleteRepo(t.Context(), ann, name("team-a"), ""), node.ErrForbidden, "owns names")
+	_, err = n.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("team-a-web"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: "http://127.0.0.1:9090", Sumdb: "off"}})
+	isKind(t, err, node.ErrForbidden, "used by no other repository")
+	same, err := n.Repo(op, name("public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("team-a-web"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: same.Upstream, Sumdb: "off"}}); err != nil {
 		t.Error(err)
 	}
 	for _, repo := range []string{"team-b", "public", "all", "none"} {

@@ -89,6 +89,9 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 		return admitted{}, err
 	}
 	n.vouched(&a, content)
+	if err := n.stillMay(ctx, &a); err != nil {
+		return admitted{}, err
+	}
 	got, err := n.propose(ctx, a, content)
 	if a.zip != nil {
 		err = errors.Join(err, n.stored(content.Zip.Digest))
@@ -97,6 +100,18 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 		err = n.noDrift(&a)
 	}
 	return got, n.drifted(&a, content, err)
+}
+
+// stillMay asks again whether who publishes may: the upload may have taken minutes,
+// in which a token was revoked.
+func (n *Node) stillMay(ctx context.Context, a *admission) error {
+	if a.who == nil {
+		return nil // nobody publishes: it is a fill, or taken over from a former home
+	}
+	if err := n.recheck(ctx, a.who); err != nil {
+		return err
+	}
+	return n.allow(a.who, access.Need{Action: access.Publish, Repo: a.repo.Name.String(), Module: a.mv.Path})
 }
 
 // already answers an admission of a version that is there, without storing

@@ -129,9 +129,10 @@ func (n *Node) deployable(who *access.Caller, name events.RepoName, path string)
 	if r != nil {
 		need.Repo = r.Name.String()
 	}
-	switch err := st.allow(who, need); {
-	case err != nil:
-		return nil, err
+	switch {
+	case !st.rights.Allows(who, need):
+		need.Repo = name.String() // not what stands behind it
+		return nil, denied(who, need)
 	case r == nil || r.Deleted:
 		return nil, fail(ErrNotFound, "there is no repository called %q", name)
 	case r.Kind != events.Local:

@@ -67,7 +67,7 @@ func (n *Node) publishFor(ctx context.Context, who *access.Caller, from events.S
 	if err := events.CheckVersion(mv); err != nil {
 		return Published{}, none, because(err, ErrInvalid, "%v", err)
 	}
-	a := admission{repo: r, mv: mv, published: true, at: b.Time, actor: who.Actor(), wantH1: b.H1}
+	a := admission{repo: r, mv: mv, published: true, at: b.Time, who: who, actor: who.Actor(), wantH1: b.H1}
 	if err := a.allowed(n.directory(), r); err != nil {
 		return Published{}, none, err
 	}

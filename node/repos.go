@@ -223,6 +223,9 @@ func (n *Node) deleteRepo(ctx context.Context, who *access.Caller, name events.R
 		return events.Position{}, err
 	}
 	return n.decideRepo(ctx, name, false, func(v view, r *events.Repo) (events.Body, error) {
+		if len(r.Settings.Owns) > 0 && n.allow(who, access.Everything) != nil {
+			return nil, fail(ErrForbidden, "repository %s owns names, for which upstreams are asked when it is gone: to delete it is for an administrator of the registry", name)
+		}
 		for _, other := range v.dir.Repos() {
 			if slices.Contains(other.Settings.Members, name) {
 				return nil, fail(ErrExists, "repository %s is a member of %s; take it out there first", name, other.Name)
@@ -248,6 +251,9 @@ func (n *Node) restoreRepo(ctx context.Context, who *access.Caller, name events.
 		return RepoInfo{}, events.Position{}, err
 	}
 	at, err := n.decideRepo(ctx, name, true, func(v view, r *events.Repo) (events.Body, error) {
+		if len(r.Settings.Owns) > 0 && n.allow(who, access.Everything) != nil {
+			return nil, fail(ErrForbidden, "repository %s owns names, for which nobody else answers when it is back: to restore it is for an administrator of the registry", name)
+		}
 		return events.RepoRestored{Repo: r.ID, Actor: who.Actor()}, nil
 	})
 	if err != nil {
@@ -337,6 +343,17 @@ func readsFiles(list string) bool {
 	return false
 }
 
+// used reports whether some repository has this upstream, and one this checksum
+// database.
+func (st *state) used(up, sumdb string) bool {
+	hasUp, hasDB := up == "", sumdb == "" || sumdb == "off"
+	for _, r := range st.dir.Repos() {
+		hasUp = hasUp || r.Settings.Upstream == up
+		hasDB = hasDB || r.Settings.Sumdb == sumdb
+	}
+	return hasUp && hasDB
+}
+
 // mayHave reports why a caller may not give a repository these settings: who
 // manages it may not thereby reach what others have. That are the credentials and
 // networks of the node, for which secrets, proxy and addresses inside stand, and
@@ -351,8 +368,13 @@ func (n *Node) mayHave(who *access.Caller, name events.RepoName, old, s events.R
 		return fail(ErrForbidden, "repository %s: secrets, proxy, allow-inside and plain-hosts are for administrators of the registry to set", name)
 	case len(s.Secrets) > 0 && s.Upstream != old.Upstream:
 		return fail(ErrForbidden, "repository %s has secrets, so only an administrator of the registry may change its upstream", name)
+	case !st.used(s.Upstream, s.Sumdb):
+		return fail(ErrForbidden, "repository %s: the upstream %s and the checksum database %s are used by no other repository, so they are for an administrator of the registry to set: they may be in the network of this node", name, s.Upstream, s.Sumdb)
 	case s.Upstream != old.Upstream && readsFiles(s.Upstream):
 		return fail(ErrForbidden, "repository %s: that its upstream are files of this machine is for an administrator of the registry to say", name)
+	}
+	if slices.ContainsFunc(old.Owns, func(p events.Pattern) bool { return !slices.Contains(s.Owns, p) }) {
+		return fail(ErrForbidden, "repository %s: that it owns a name no more is for an administrator of the registry to say, since upstreams are asked for it then", name)
 	}
 	for _, p := range s.Owns {
 		if !slices.ContainsFunc(old.Owns, func(has events.Pattern) bool { return has.Covers(p) }) {

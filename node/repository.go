@@ -144,6 +144,8 @@ func (r *Repository) sources(path string) (members []*Repository, kept barrier, 
 		switch {
 		case !r.mayRead(path):
 			return nil, byRights, nil
+		case r.repo.Kind == events.Remote && owner != nil && !r.st.readsAny(r.who, owner.Name):
+			return nil, byRights, nil
 		case r.repo.Kind == events.Remote && owner != nil:
 			return nil, noBarrier, fail(ErrForbidden, "%s belongs to the local repository %s; no upstream is asked for it", path, owner.Name)
 		case !r.admits(path):
@@ -158,6 +160,8 @@ func (r *Repository) sources(path string) (members []*Repository, kept barrier, 
 		}
 		s := &Repository{node: r.node, st: r.st, repo: m, who: r.who, HeldOnly: r.HeldOnly, Misses: r.Misses, behind: r.behind}
 		switch {
+		case !s.mayRead(path) && owner == nil && m.Kind == events.Local:
+			// It keeps nothing back: nothing is published where nobody owns the name.
 		case !s.mayRead(path):
 			kept = byRights
 		case !r.repo.Settings.Asks(name, path) || !s.admits(path):

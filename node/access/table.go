@@ -117,13 +117,17 @@ func (t *Table) Manages(c *Caller, name string) bool {
 	return t.Allows(c, Need{Action: Manage, Repo: name})
 }
 
-// Anyone reports whether any rule speaks of a caller, or of a group that it is in.
+// Anyone reports whether any rule speaks of a caller, or of a group that it is in,
+// and the token that it shows, if it is limited, is one to read with.
 func (t *Table) Anyone(c *Caller) bool {
 	if c == nil {
 		return false
 	}
 	if c.operator {
 		return true
+	}
+	if len(c.scope.Actions) > 0 && !parseActions(c.scope.Actions).has(Read) {
+		return false
 	}
 	ruled := func(p string) bool { return len(t.rules[p]) > 0 }
 	return slices.ContainsFunc(c.principals, ruled) || slices.ContainsFunc(t.groups[c.user], ruled)
