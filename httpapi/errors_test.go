@@ -61,10 +61,10 @@ func TestFailure(t *testing.T) {
 		api, module int
 		text, cache string // below /go/
 	}{
-		{"absent", t.Context(), told(node.ErrNotFound, nil), 404, 404, "told", briefly},
+		{"absent", t.Context(), told(node.ErrNotFound, nil), 404, 404, "told", "public, max-age=60"},
 		{"absent, the upstream in trouble", t.Context(), told(node.ErrNotFound, told(node.ErrUpstream, nil)), 404, 404, "told", never},
 		{"taken", t.Context(), told(node.ErrExists, nil), 409, 500, "told", never},
-		{"malformed", t.Context(), told(node.ErrInvalid, nil), 400, 404, "told", briefly},
+		{"malformed", t.Context(), told(node.ErrInvalid, nil), 400, 404, "told", "public, max-age=60"},
 		{"bad zip", t.Context(), told(node.ErrUnprocessable, nil), 422, 502, "told", never},
 		{"too large", t.Context(), told(node.ErrTooLarge, nil), 413, 502, "told", never},
 		{"policy", t.Context(), told(node.ErrForbidden, nil), 403, 403, "told", never},
