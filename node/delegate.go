@@ -32,10 +32,34 @@ type delegation struct {
 	rules  map[string]events.Rule
 }
 
-func delegationIn(d *events.Directory) delegation {
+func compileDelegation(d *events.Directory) delegation {
 	groups, rules := d.Groups(), d.Rules()
 	return delegation{access.NewTable(groups, rules), groups, rules}
 }
+
+// drafted is what was compiled last for a Directory that is not in force.
+type drafted struct {
+	dir *events.Directory
+	delegation
+}
+
+// delegationIn returns what judges by d. To compile that is dear, and anybody can
+// have something refused: it is done once for each Directory that is in force, and
+// once for one that an entry in the making has come to.
+func (n *Node) delegationIn(d *events.Directory) delegation {
+	if st := n.state.Load(); st != nil && st.dir == d {
+		return st.delegation
+	}
+	if last := n.drafted.Load(); last != nil && last.dir == d {
+		return last.delegation
+	}
+	made := &drafted{d, compileDelegation(d)}
+	n.drafted.Store(made)
+	return made.delegation
+}
+
+// delegation judges by the Directory in force.
+func (n *Node) delegation() delegation { return n.state.Load().delegation }
 
 // admin reports whether who administers the registry.
 func (d delegation) admin(who *access.Caller) bool { return d.table.Allows(who, access.Everything) }

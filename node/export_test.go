@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
+	"registry-node/node/access"
 )
 
 // WithoutMending opens a node that does not mend its copies of the log, to show
@@ -109,3 +110,19 @@ func (n *Node) TakePasswordTurns() (release func()) {
 		}
 	}
 }
+
+// Tables returns what judges, asked twice each: by the Directory in force, in a
+// proposal, and by a Directory that an entry in the making comes to.
+func (n *Node) Tables(ctx context.Context) (inForce, drafted [2]*access.Table, err error) {
+	_, err = n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		d, err := resolveDirectory(n.id.Registry, v.txn.Prefix)
+		for i := range 2 {
+			inForce[i], drafted[i] = n.delegationIn(v.dir).table, n.delegationIn(d).table
+		}
+		return nil, err
+	})
+	return inForce, drafted, err
+}
+
+// Rights returns the rules in force, compiled.
+func (n *Node) Rights() *access.Table { return n.state.Load().rights }

@@ -64,7 +64,7 @@ func (n *Node) PutGroup(ctx context.Context, who *access.Caller, name string, c 
 	if c.Members != nil && len(c.Add)+len(c.Remove) > 0 {
 		return Group{}, false, fail(ErrInvalid, "group %s: either say all members, or whom to add and to remove", name)
 	}
-	if err := delegationIn(n.directory()).mayChangeGroup(who, name); err != nil {
+	if err := n.delegation().mayChangeGroup(who, name); err != nil {
 		return Group{}, false, err
 	}
 	var got changedGroup
@@ -83,7 +83,7 @@ func (n *Node) putGroup(ctx context.Context, who *access.Caller, c awayGroup) (g
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		d := delegationIn(v.dir)
+		d := n.delegationIn(v.dir)
 		if err := d.mayChangeGroup(who, c.Name); err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (n *Node) DeleteGroup(ctx context.Context, who *access.Caller, name string)
 	if err := checkIdentityName("group", name); err != nil {
 		return err
 	}
-	if err := delegationIn(n.directory()).mayChangeGroup(who, name); err != nil {
+	if err := n.delegation().mayChangeGroup(who, name); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opGroupDelete, awayName{name}, &nothing{}, func() error {

@@ -104,7 +104,7 @@ func (n *Node) deletePrincipal(ctx context.Context, principal string, who *acces
 			if err := n.isRegistryHome(v.dir); err != nil {
 				return nil, err
 			}
-			d := delegationIn(v.dir)
+			d := n.delegationIn(v.dir)
 			end, err := decide(v, d)
 			if err != nil {
 				return nil, err

@@ -423,3 +423,21 @@ func TestNoSecretIsShown(t *testing.T) {
 		t.Errorf("the password or its hash is shown: %s", out)
 	}
 }
+
+// What judges is compiled once, however often somebody is refused.
+func TestRefusalsCompileNothing(t *testing.T) {
+	i := newIdentities(t)
+	i.group("devs")
+	inForce, drafted, err := i.Tables(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inForce != [2]*access.Table{i.Rights(), i.Rights()} {
+		t.Error("a proposal compiles the rules that are in force")
+	}
+	if drafted[0] != drafted[1] || drafted[0] == i.Rights() {
+		t.Error("each proposal on top of a change compiles its rules, or none does")
+	}
+	wantErr(t, "nobody's revocation", i.RevokeToken(t.Context(), access.Anonymous(netip.Addr{}), "tabc", ""), node.ErrUnauthorized)
+	wantErr(t, "of what can be no id", i.RevokeToken(t.Context(), op, "t\x00", ""), node.ErrNotFound)
+}

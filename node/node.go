@@ -64,8 +64,10 @@ type Node struct {
 	log   *replication.Log            // copy one of the site's log
 	index atomic.Pointer[index.Index] // copy two, and what derives from it; replaced by Rebuild
 	state atomic.Pointer[state]       // the Directory and what hangs on it
-	blobs *blobs
-	space *space
+	// drafted is there so that refusals cost little, see delegationIn.
+	drafted atomic.Pointer[drafted]
+	blobs   *blobs
+	space   *space
 
 	secrets *Secrets // of upstreams; in no log
 
@@ -92,6 +94,8 @@ type state struct {
 	remotes map[events.RepoID]*remote
 	// rights say who may do what.
 	rights *access.Table
+	// delegation says who may change that; its table is rights.
+	delegation delegation
 	// alone says that there never was another site: all content is this site's
 	// own.
 	alone bool

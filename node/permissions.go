@@ -64,7 +64,7 @@ func (n *Node) PutPermission(ctx context.Context, who *access.Caller, name strin
 	}
 	g.Principals, g.Repos, g.Actions = orNil(g.Principals), orNil(g.Repos), orNil(g.Actions)
 	g.Include, g.Exclude = orNil(g.Include), orNil(g.Exclude)
-	if err := delegationIn(n.directory()).mayChangeRule(who, name, &g); err != nil {
+	if err := n.delegation().mayChangeRule(who, name, &g); err != nil {
 		return events.Rule{}, false, err
 	}
 	var got changedRule
@@ -83,7 +83,7 @@ func (n *Node) putPermission(ctx context.Context, who *access.Caller, r awayRule
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		d := delegationIn(v.dir)
+		d := n.delegationIn(v.dir)
 		if err := d.mayChangeRule(who, r.Name, &r.Grant); err != nil {
 			return nil, err
 		}
@@ -169,7 +169,7 @@ func (n *Node) DeletePermission(ctx context.Context, who *access.Caller, name st
 	if err := checkIdentityName("rule", name); err != nil {
 		return err
 	}
-	if err := delegationIn(n.directory()).mayChangeRule(who, name, nil); err != nil {
+	if err := n.delegation().mayChangeRule(who, name, nil); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opRuleDelete, awayName{name}, &nothing{}, func() error {
@@ -184,7 +184,7 @@ func (n *Node) deletePermission(ctx context.Context, who *access.Caller, name st
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		d := delegationIn(v.dir)
+		d := n.delegationIn(v.dir)
 		if err := d.mayChangeRule(who, name, nil); err != nil {
 			return nil, err
 		}

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
-	"registry-node/node/access"
 	"registry-node/node/index"
 	"registry-node/node/upstream"
 )
@@ -116,7 +115,8 @@ func (n *Node) Via() string { return n.id.Registry.Hex()[:16] + "/" + n.id.Site.
 // setDirectory makes d the Directory that everybody sees, with connections for its
 // remote repositories. The caller holds resolving.
 func (n *Node) setDirectory(d *events.Directory) {
-	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, rights: access.NewTable(d.Groups(), d.Rules()), alone: len(d.Sites()) <= 1}
+	by := compileDelegation(d)
+	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, rights: by.table, delegation: by, alone: len(d.Sites()) <= 1}
 	old := n.state.Load()
 	var before map[events.RepoID]*remote
 	if old != nil {

@@ -120,7 +120,7 @@ func (n *Node) IssueToken(ctx context.Context, who *access.Caller, t NewToken) (
 	if max(len(t.Repos), len(t.Actions), len(t.Modules)) > maxScope {
 		return IssuedToken{}, fail(ErrInvalid, "a token is limited to at most %d repositories, actions and modules each; patterns stand for many", maxScope)
 	}
-	if _, _, err := delegationIn(n.directory()).mayIssue(who, t, time.Now()); err != nil {
+	if _, _, err := n.delegation().mayIssue(who, t, time.Now()); err != nil {
 		return IssuedToken{}, err
 	}
 	token := access.NewToken(false)
@@ -146,7 +146,7 @@ func (n *Node) issueToken(ctx context.Context, who *access.Caller, t awayToken) 
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
 		}
-		scope, ends, err := delegationIn(v.dir).mayIssue(who, t.NewToken, time.Now())
+		scope, ends, err := n.delegationIn(v.dir).mayIssue(who, t.NewToken, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -187,31 +187,41 @@ func (n *Node) RevokeToken(ctx context.Context, who *access.Caller, id, reason s
 	if access.IsLocal(id) {
 		ok, err := n.forgetExchanged(who, id)
 		if err == nil && !ok {
-			err = noSuchToken(who, delegationIn(n.directory()), id)
+			err = noSuchToken(who, n.delegation(), id)
 		}
 		return err
 	}
-	_, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
-		b, revoked, err := v.token(id)
+	if events.CheckUserName(id) != nil {
+		return noSuchToken(who, n.delegation(), id)
+	}
+	known, _, err := n.identity(events.KeyToken(id))
+	if err != nil {
+		return err
+	}
+	if _, err := n.delegation().mayRevoke(who, id, known); err != nil {
+		return err
+	}
+	_, err = n.commits.propose(ctx, func(v view) ([]events.Body, error) {
+		cs, err := v.txn.Get(events.KeyToken(id))
 		if err != nil {
 			return nil, err
 		}
-		d := delegationIn(v.dir)
-		switch {
-		case b.User != "" && b.User == who.User():
-		case b.User != "":
-			if err := d.manages(who, "user", b.User); err != nil {
-				return nil, noSuchToken(who, d, id)
-			}
-		default:
-			return nil, noSuchToken(who, d, id)
-		}
-		if revoked {
-			return nil, nil
+		known, _ := v.dir.ResolveIdentity(cs)
+		if revoked, err := n.delegationIn(v.dir).mayRevoke(who, id, known); err != nil || revoked {
+			return nil, err
 		}
 		return []events.Body{events.TokenRevoked{ID: id, Reason: reason, Actor: who.Actor()}}, nil
 	})
 	return err
+}
+
+// mayRevoke reports why who may not revoke a token, and whether it is revoked.
+func (d delegation) mayRevoke(who *access.Caller, id string, known events.Identity) (revoked bool, err error) {
+	b, ok := known.Body.(events.TokenIssued)
+	if !ok || b.User != who.User() && d.manages(who, "user", b.User) != nil {
+		return false, noSuchToken(who, d, id)
+	}
+	return known.Deleted, nil
 }
 
 // noSuchToken is the same for a token that is not there and for one of others, but
@@ -224,21 +234,6 @@ func noSuchToken(who *access.Caller, d delegation, id string) error {
 		return refused(who, "to revoke a token takes credentials")
 	}
 	return fail(ErrNotFound, "there is no token %q that is yours, or of a user whom you may manage", id)
-}
-
-// token returns what the record of a token says, and whether it was revoked. A token
-// that is not known has no user.
-func (v view) token(id string) (b events.TokenIssued, revoked bool, err error) {
-	if events.CheckUserName(id) != nil {
-		return b, false, nil
-	}
-	cs, err := v.txn.Get(events.KeyToken(id))
-	if err != nil {
-		return b, false, err
-	}
-	known, _ := v.dir.ResolveIdentity(cs)
-	b, _ = known.Body.(events.TokenIssued)
-	return b, known.Deleted, nil
 }
 
 // orUnauthorized returns err to callers who have said who they are.

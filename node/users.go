@@ -144,14 +144,14 @@ func (n *Node) PutUser(ctx context.Context, who *access.Caller, name string, c U
 			return UserInfo{}, false, fail(ErrInvalid, "user %s: a password and no password is one too many", name)
 		}
 		// The home judges; this is not to hash for everybody.
-		if err := delegationIn(n.directory()).maySetPassword(who, name); err != nil {
+		if err := n.delegation().maySetPassword(who, name); err != nil {
 			return UserInfo{}, false, err
 		}
 		if u.Hash, err = n.passwords.hash(ctx, c.Password); err != nil {
 			return UserInfo{}, false, err
 		}
 	}
-	if err := delegationIn(n.directory()).mayPutUser(who, u); err != nil {
+	if err := n.delegation().mayPutUser(who, u); err != nil {
 		return UserInfo{}, false, err
 	}
 	var got changedUser
@@ -183,7 +183,7 @@ func (n *Node) putUser(ctx context.Context, who *access.Caller, u awayUser) (got
 }
 
 func (n *Node) decideUser(v view, who *access.Caller, u awayUser) (bodies []events.Body, made bool, err error) {
-	d := delegationIn(v.dir)
+	d := n.delegationIn(v.dir)
 	if err := d.mayPutUser(who, u); err != nil {
 		return nil, false, err
 	}
@@ -293,7 +293,7 @@ func (n *Node) DeleteUser(ctx context.Context, who *access.Caller, name string) 
 	if err := checkIdentityName("user", name); err != nil {
 		return err
 	}
-	if err := delegationIn(n.directory()).mayChangeUser(who, name); err != nil {
+	if err := n.delegation().mayChangeUser(who, name); err != nil {
 		return err
 	}
 	_, err := n.atRegistryHome(ctx, who, opUserDelete, awayName{name}, &nothing{}, func() error {
