@@ -91,6 +91,20 @@ func hosts() (all []attack) {
 	return all
 }
 
+// origins are pages from elsewhere, which somebody's browser shows who may do all.
+func origins() (all []attack) {
+	for _, header := range []string{
+		"Origin: https://evil.test", "Origin: http://localhost.evil.test", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: http://localhost:1\r\nSec-Fetch-Site: none, cross-site",
+	} {
+		for _, c := range [][3]string{
+			{"POST", apiRepos, `{"name":"origin","kind":"local"}`}, {"PUT", "/api/v1/users/origin", `{}`}, {"PATCH", apiRepos + "/team-a", `{"description":"x"}`}, {"DELETE", apiRepos + "/team-b", ""}, {"POST", "/api/v1/tokens", `{}`},
+		} {
+			all = append(all, attack{request: plain(c[0], c[1], c[2], asAdmin, header+"\r\n"), want: "403", text: "another origin"})
+		}
+	}
+	return all
+}
+
 // injections have line ends where an answer or the log might repeat them.
 func injections() (all []attack) {
 	for _, crlf := range []string{"%0d%0a", "%0a", "%0d", "%e5%98%8a%e5%98%8d"} {

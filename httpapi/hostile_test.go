@@ -213,7 +213,7 @@ func TestHostile(t *testing.T) {
 		make  func() []attack
 	}{
 		{"traversal", 143, traversals}, {"methods", 61, methods}, {"smuggling", 25, smugglings}, {"sizes", 11, sizes}, {"hosts", 48, hosts},
-		{"credentials", 44, h.credentials}, {"json", 108, malformedJSON}, {"injection", 24, injections}, {"null bytes", 18, nullBytes},
+		{"credentials", 44, h.credentials}, {"json", 108, malformedJSON}, {"origins", 30, origins}, {"injection", 24, injections}, {"null bytes", 18, nullBytes},
 	} {
 		t.Run(class.name, func(t *testing.T) {
 			attacks := class.make()
