@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,10 @@ func TestKeysRotate(t *testing.T) {
 
 func TestIssuersThatCannotBeAsked(t *testing.T) {
 	var s *testIssuer
+	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("an issuer has this machine asked for %s", r.URL)
+	}))
+	defer inside.Close()
 	discovery := func(jwks string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			json.NewEncoder(w).Encode(map[string]string{"issuer": s.srv.URL, "jwks_uri": jwks})
@@ -248,6 +253,8 @@ func TestIssuersThatCannotBeAsked(t *testing.T) {
 		"to http": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://keys.test/", http.StatusFound)
 		}, "https alone"},
+		"keys on this machine": {discovery(inside.URL), "https alone"},
+		"to this machine":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inside.URL, http.StatusFound) }, "https alone"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, `{"issuer":"`+strings.Repeat("x", 2<<20))
 		}, "too large"},

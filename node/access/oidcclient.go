@@ -31,11 +31,11 @@ func NewIssuerClient(rt http.RoundTripper) *http.Client {
 			DisableKeepAlives:     true, // it is asked twice an hour
 		}
 	}
-	return &http.Client{Transport: bounded{rt}, Timeout: issuerPatience, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+	return &http.Client{Transport: bounded{rt}, Timeout: issuerPatience, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) > maxRedirects {
 			return fmt.Errorf("more than %d redirects", maxRedirects)
 		}
-		return nil
+		return stillHTTPS(via[0].URL, req.URL)
 	}}
 }
 
@@ -52,6 +52,15 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	}
 	return resp, err
+}
+
+// stillHTTPS reports why a server may not lead to another one: what is asked over http
+// is on this machine, where nobody from elsewhere leads.
+func stillHTTPS(from, to *url.URL) error {
+	if from.Scheme == "https" && to.Scheme != "https" {
+		return fmt.Errorf("%s leads to %s: keys come over https alone", from.Redacted(), to.Redacted())
+	}
+	return nil
 }
 
 func trustworthy(u *url.URL) bool {

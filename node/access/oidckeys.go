@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -105,6 +106,13 @@ func (r *keyring) fetch(ctx context.Context, issuer string) ([]publicKey, error)
 		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.JWKS, nil)
+	if err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(issuer)
+	if err == nil {
+		err = stillHTTPS(at, req.URL)
+	}
 	if err != nil {
 		return nil, err
 	}
