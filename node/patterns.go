@@ -56,6 +56,10 @@ func (r *Repository) excluded(ctx context.Context, path string, by barrier) erro
 // are asked for, the longest ones: a path may have hundreds.
 const maxParents = 3
 
+// maxPrefixes is how many prefixes are looked up here, the longest ones: no import
+// path leads further into a module.
+const maxPrefixes = 32
+
 // moduleAbove returns a prefix of path that is a module here, "" if there is none:
 // one that is held or was listed, else one that an upstream lists. If an upstream
 // fails, that is the error.
@@ -66,7 +70,9 @@ func (r *Repository) moduleAbove(ctx context.Context, path string) (string, erro
 	}
 	owned := r.st.dir.Owner(path) != nil // then no upstream is asked for a part of its name either
 	var asked []candidate
-	for i := strings.LastIndexByte(path, '/'); i > 0; i = strings.LastIndexByte(path[:i], '/') {
+	tried := 0
+	for i := strings.LastIndexByte(path, '/'); i > 0 && tried < maxPrefixes; i = strings.LastIndexByte(path[:i], '/') {
+		tried++
 		members, _, err := r.sources(path[:i])
 		if err != nil {
 			break // it is for nobody here
