@@ -56,7 +56,8 @@ func groupOf(name string, members []string) Group {
 
 // PutGroup makes a group, or changes who is in it; made says which. The registry's
 // home decides. Errors: ErrUnauthorized, ErrForbidden, ErrNotFound (whom to add to what is
-// no group), ErrInvalid (no such user), ErrTooLarge (changed too often), ErrNoSpace, ErrUnavailable.
+// no group), ErrInvalid (no such user), ErrTooLarge (changed too often, or there
+// are 1024 groups, or half as many and who is no administrator), ErrNoSpace, ErrUnavailable.
 func (n *Node) PutGroup(ctx context.Context, who *access.Caller, name string, c GroupChange) (g Group, made bool, err error) {
 	if err := checkIdentityName("group", name); err != nil {
 		return Group{}, false, err
@@ -90,6 +91,11 @@ func (n *Node) putGroup(ctx context.Context, who *access.Caller, c awayGroup) (g
 		old, exists := d.groups[c.Name]
 		if !exists && c.Members == nil {
 			return nil, fail(ErrNotFound, "there is no group called %q; make it with: registry-node group set %s", c.Name, c.Name)
+		}
+		if !exists {
+			if err := d.mayAdd(who, "groups", len(d.groups)); err != nil {
+				return nil, err
+			}
 		}
 		members := c.apply(old)
 		got = changedGroup{groupOf(c.Name, members), !exists}

@@ -10,8 +10,43 @@ import (
 	"registry-node/node/access"
 )
 
-// maxRules bounds the rules: they are held in memory, and looked through.
-const maxRules = 4096
+// Every request looks through the rules for who asks, and each change of a group or
+// rule has all of them compiled anew: so there are so many, of such a size.
+const (
+	maxRules           = 1024 // and as many groups
+	maxRepoPatterns    = 64   // of a rule
+	maxPrincipals      = 256
+	maxIncludeExcludes = 64 // of each
+)
+
+// boundGrant reports that a rule is too large.
+func boundGrant(name string, g events.Grant) error {
+	for _, b := range []struct {
+		what      string
+		has, most int
+	}{
+		{"repositories", len(g.Repos), maxRepoPatterns}, {"principals", len(g.Principals), maxPrincipals},
+		{"module patterns to include", len(g.Include), maxIncludeExcludes}, {"module patterns to exclude", len(g.Exclude), maxIncludeExcludes},
+	} {
+		if b.has > b.most {
+			return fail(ErrInvalid, "rule %s names %d %s, and may name %d; patterns and groups stand for many, and there can be other rules", name, b.has, b.what, b.most)
+		}
+	}
+	return nil
+}
+
+// mayAdd reports why who may not make one more of the rules or groups, of which
+// there are some. Half of the room is kept for administrators: no project can use
+// it up for others.
+func (d delegation) mayAdd(who *access.Caller, what string, has int) error {
+	switch {
+	case has >= maxRules:
+		return fail(ErrTooLarge, "there are %d %s, which is the most; delete some", maxRules, what)
+	case has >= maxRules/2 && !d.admin(who):
+		return fail(ErrTooLarge, "there are %d %s of at most %d, and the rest is for administrators of the registry to make; delete some", has, what, maxRules)
+	}
+	return nil
+}
 
 // awayRule is a rule between sites.
 type awayRule struct {
@@ -57,7 +92,8 @@ func (n *Node) Permission(who *access.Caller, name string) (events.Rule, error) 
 
 // PutPermission makes a rule, or replaces it; made says which. The registry's home
 // decides. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid, ErrTooLarge (there are
-// 4096 rules, or it was changed too often), ErrNoSpace, ErrUnavailable.
+// 1024 rules, or half as many and who is no administrator, or it was changed too
+// often), ErrNoSpace, ErrUnavailable.
 func (n *Node) PutPermission(ctx context.Context, who *access.Caller, name string, g events.Grant) (r events.Rule, made bool, err error) {
 	if err := checkIdentityName("rule", name); err != nil {
 		return events.Rule{}, false, err
@@ -79,6 +115,9 @@ func (n *Node) PutPermission(ctx context.Context, who *access.Caller, name strin
 }
 
 func (n *Node) putPermission(ctx context.Context, who *access.Caller, r awayRule) (got changedRule, at events.Position, err error) {
+	if err := boundGrant(r.Name, r.Grant); err != nil {
+		return got, at, err
+	}
 	receipt, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
 		if err := n.isRegistryHome(v.dir); err != nil {
 			return nil, err
@@ -95,8 +134,10 @@ func (n *Node) putPermission(ctx context.Context, who *access.Caller, r awayRule
 		if err := v.checkGrant(d, r.Name, old.Grant, r.Grant); err != nil {
 			return nil, err
 		}
-		if !exists && len(d.rules) >= maxRules {
-			return nil, fail(ErrTooLarge, "there are %d rules, which is the most; one rule can be for many principals and repositories", maxRules)
+		if !exists {
+			if err := d.mayAdd(who, "rules", len(d.rules)); err != nil {
+				return nil, err
+			}
 		}
 		if err := v.room(events.KeyPermission(r.Name), true); err != nil {
 			return nil, err

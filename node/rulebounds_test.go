@@ -1,0 +1,59 @@
+package node_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"registry-node/events"
+	"registry-node/node"
+	"registry-node/node/access"
+)
+
+// What is looked through with every request is bounded, and whoever has a project
+// can't use it up for others.
+func TestRulesAndGroupsAreBounded(t *testing.T) {
+	i := newIdentities(t)
+	i.user("lead")
+	i.rule("lead", "user:lead", "a-*", "manage")
+	lead := i.token(op, node.NewToken{User: "lead"})
+	many := func(n int, pattern string) string { return strings.Repeat(pattern+",", n-1) + pattern }
+	put := func(who *access.Caller, name string, g events.Grant) error {
+		_, _, err := i.PutPermission(t.Context(), who, name, g)
+		return err
+	}
+	wantErr(t, "all that a rule may have", put(lead, "a-full", grantOf(many(256, "user:lead"), many(64, "a-*"), "read")), nil)
+	wantErr(t, "too many principals", put(lead, "a-full", grantOf(many(257, "user:lead"), "a-*", "read")), node.ErrInvalid)
+	wantErr(t, "too many repositories", put(lead, "a-full", grantOf("user:lead", many(65, "a-*"), "read")), node.ErrInvalid)
+	patterns := slices.Repeat([]events.Pattern{must(events.ParsePattern("corp.example"))}, 65)
+	for _, g := range []events.Grant{{Include: patterns}, {Exclude: patterns}} {
+		g.Principals, g.Repos, g.Actions = []string{"user:lead"}, []string{"a-*"}, []string{"read"}
+		wantErr(t, "too many patterns", put(lead, "a-full", g), node.ErrInvalid)
+	}
+	fill := func(from, to int) {
+		t.Helper()
+		var bodies []events.Body
+		for n := from; n < to; n++ {
+			name := fmt.Sprintf("a-%d", n)
+			bodies = append(bodies, events.GroupChanged{Name: name}, events.PermissionChanged{Name: name, Grant: grantOf("user:lead", "a-*", "read")})
+		}
+		if err := i.Record(t.Context(), bodies...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := func(who *access.Caller, name string) error {
+		_, _, err := i.PutGroup(t.Context(), who, name, node.GroupChange{Members: &[]string{}})
+		return err
+	}
+	another := grantOf("user:lead", "a-lib", "read")
+	fill(0, 512)
+	wantErr(t, "another's rule", put(lead, "a-more", another), node.ErrTooLarge)
+	wantErr(t, "another's group", group(lead, "a-more"), node.ErrTooLarge)
+	wantErr(t, "a change of a rule", put(lead, "a-1", another), nil)
+	wantErr(t, "an administrator's rule", put(op, "a-more", another), nil)
+	wantErr(t, "an administrator's group", group(op, "a-more"), nil)
+	fill(512, 1024)
+	wantErr(t, "a rule too many", put(op, "x", another), node.ErrTooLarge)
+	wantErr(t, "a group too many", group(op, "x"), node.ErrTooLarge)
+}
