@@ -71,22 +71,35 @@ func (s *Server) whoAsks(r *http.Request, t Trust) (*access.Caller, error) {
 	from := s.clientAddr(r)
 	c, err := credential(r.Header)
 	switch {
-	case err == nil && c.IsZero() && t == Loopback && (r.Host == "" || isLoopback(r.Host)) && !forwarded(r):
+	case err == nil && c.IsZero() && t == Loopback && s.ownCaller(r):
 		return access.LoopbackCaller(from), nil
 	case err == nil && c.IsZero():
 		return access.Anonymous(from), nil
 	}
-	if _, _, ok := c.Password(); ok && !s.failures.mayTry(from) {
-		return nil, fail(errThrottled, throttledText)
+	kind := byToken
+	if _, _, ok := c.Password(); ok {
+		kind = byPassword
+		done, ok := s.failures.tryPassword(r.Context(), from)
+		if !ok {
+			return nil, fail(errThrottled, throttledText)
+		}
+		defer done()
 	}
 	var who *access.Caller
 	if err == nil {
 		who, err = s.node.Authenticate(r.Context(), c, from)
 	}
-	if errors.Is(err, node.ErrUnauthorized) && s.failures.failed(from, sha256.Sum256([]byte(r.Header.Get("Authorization")))) {
+	if errors.Is(err, node.ErrUnauthorized) && s.failures.failed(from, kind, sha256.Sum256([]byte(r.Header.Get("Authorization")))) {
 		err = fail(errThrottled, throttledText)
 	}
 	return who, err
+}
+
+// ownCaller reports whether a request that came over a loopback listener is of
+// somebody on this machine, as far as the node can tell: no page from elsewhere led
+// a browser here, and nobody forwards it. Trusted proxies do nothing else.
+func (s *Server) ownCaller(r *http.Request) bool {
+	return (r.Host == "" || isLoopback(r.Host)) && !forwarded(r) && !s.proxies.trust(peerAddr(r.RemoteAddr))
 }
 
 // caller returns who asks.

@@ -30,7 +30,9 @@ func (s *Server) clientAddr(r *http.Request) netip.Addr {
 				one, more = rest, false
 			}
 			next := forwardedAddr(strings.TrimSpace(one))
-			if !next.IsValid() { // what stands before it nobody vouches for
+			// What stands before one that is none nobody vouches for. Nor has a client an
+			// address that is this machine's own, or the proxy's; another proxy may.
+			if !next.IsValid() || next.IsLoopback() && !s.proxies.trust(next) {
 				return addr
 			}
 			if addr = next; !s.proxies.trust(addr) {
@@ -39,6 +41,13 @@ func (s *Server) clientAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// unlimited reports whether who sent a request has no limits: it came through the
+// admin socket, or over a connection from this machine that is no trusted proxy's.
+func (s *Server) unlimited(r *http.Request) bool {
+	peer := peerAddr(r.RemoteAddr)
+	return !peer.IsValid() || peer.IsLoopback() && !s.proxies.trust(peer)
 }
 
 // overTLS reports whether the client's own connection is encrypted: that to this

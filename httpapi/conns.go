@@ -15,8 +15,8 @@ type connLimits struct {
 	all      int
 	address  int // of one address, or /64 of IPv6; those of proxies and of this machine stand for many
 	halfOpen int
-	// young is for how long one may be half-open without being spared for another:
-	// clients come in crowds, and send what they want at once.
+	// young is for how long one may be half-open before it goes ahead of those that
+	// are idle: clients come in crowds, and send what they want at once.
 	young time.Duration
 }
 
@@ -28,8 +28,9 @@ var defaultConns = connLimits{all: 2000, address: 500, halfOpen: 256, young: tim
 const fairShare = 8
 
 // conns are the connections of a listener. Where there are too many, one that
-// waits for its client is closed for the new one: the oldest half-open one, else
-// the one that is idle for longest; the new one only where all others are at work.
+// waits for its client is closed for the new one: the oldest half-open one if it is
+// no longer young, else the one that is idle for longest, else the oldest half-open
+// one; the new one only where all others are at work.
 type conns struct {
 	connLimits
 	server *Server
@@ -121,14 +122,18 @@ func (c *conns) add(nc net.Conn) (victim net.Conn) {
 // pick returns the connection that can be spared most: of the same client only, or
 // of all. It is the new one if there is no other.
 func (c *conns) pick(one *conn, own bool) *conn {
-	if v := c.oldestHalf(one, own); v != one {
-		return v
+	half := c.oldestHalf(one, own)
+	if half != one && one.since.Sub(half.since) >= c.young {
+		return half
 	}
 	v := one
 	for _, o := range c.open {
 		if !o.idle.IsZero() && (!own || o.client == one.client) && (v == one || o.idle.Before(v.idle)) {
 			v = o
 		}
+	}
+	if v == one {
+		return half
 	}
 	return v
 }

@@ -94,6 +94,15 @@ func TestConnsSpareThoseAtWork(t *testing.T) {
 			c.come(here, http.StateNew, "n")
 			c.come(there, http.StateActive, "a", "b")
 		}, []string{"n"}},
+		{"all half-open lately", connLimits{3, 9, 9, time.Hour}, func(c crowd) {
+			c.come(here, http.StateIdle, "i")
+			c.come(there, http.StateNew, "n", "o", "p", "q")
+		}, []string{"i", "n"}},
+		{"one client half-open lately", connLimits{9, 3, 9, time.Hour}, func(c crowd) {
+			c.come(there, http.StateIdle, "t")
+			c.come(here, http.StateIdle, "i", "j")
+			c.come(here, http.StateNew, "n", "o", "p", "q")
+		}, []string{"i", "j", "n"}},
 		{"all idle", connLimits{3, 9, 9, 0}, func(c crowd) {
 			c.come(here, http.StateActive, "a")
 			c.come(here, http.StateIdle, "i", "j")

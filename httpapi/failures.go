@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -23,17 +24,37 @@ const (
 	repeatsFor  = time.Minute
 )
 
+// loginKind is a kind of credential. Failures of each count for themselves: a job
+// whose token has expired locks out nobody who shares its address.
+type loginKind int
+
+const (
+	byPassword loginKind = iota
+	byToken              // and whatever else a header may hold
+	byExchange           // of an ID token
+	loginKinds
+)
+
 // failures bound how fast credentials can be guessed from one address (one /64
 // of IPv6), and what guessing costs this node. They keep nobody out whose token
 // is right, wherever it comes from. Memory is bounded; a full table forgets the
 // addresses that tried least lately. It is safe for concurrent use.
 type failures struct {
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows, but for guesser.checking
 	table recent[netip.Addr, *guesser]
 }
 
-// guesser is an address from which logins failed.
+// guesser is an address from which logins failed, or may.
 type guesser struct {
+	// checking has room for the one password of the address that is being checked,
+	// so that a crowd of guesses can't pass before the first has failed, and no
+	// address takes all turns that a node has for passwords.
+	checking chan struct{}
+	kinds    [loginKinds]guesses
+}
+
+// guesses are the failed logins of an address, of a kind.
+type guesses struct {
 	tries  *rate.Limiter
 	lately [4]guess // the last different ones
 	next   int      // in lately, which is to be forgotten first
@@ -51,19 +72,25 @@ func newFailures() *failures {
 	return &failures{table: newRecent[netip.Addr, *guesser](failureTable)}
 }
 
+func newGuesser() *guesser {
+	g := &guesser{checking: make(chan struct{}, 1)}
+	for k := range g.kinds {
+		g.kinds[k].tries = rate.NewLimiter(rate.Every(failureEvery), failureBurst)
+	}
+	return g
+}
+
 // failed counts a failed login from an address; credential is a SHA-256 of what
 // was tried. It reports whether the address has failed too often: then the answer
 // is errThrottled in place of a 401.
-func (f *failures) failed(addr netip.Addr, credential [32]byte) (throttled bool) {
+func (f *failures) failed(addr netip.Addr, kind loginKind, credential [32]byte) (throttled bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g := f.table.get(clientNet(addr), func() *guesser {
-		return &guesser{tries: rate.NewLimiter(rate.Every(failureEvery), failureBurst)}
-	})
-	return g.failed([8]byte(credential[:8]), time.Now())
+	g := f.table.get(clientNet(addr), newGuesser)
+	return g.kinds[kind].failed([8]byte(credential[:8]), time.Now())
 }
 
-func (g *guesser) failed(credential [8]byte, now time.Time) (throttled bool) {
+func (g *guesses) failed(credential [8]byte, now time.Time) (throttled bool) {
 	i := g.next
 	for k := range g.lately {
 		t := &g.lately[k]
@@ -84,11 +111,37 @@ func (g *guesser) failed(credential [8]byte, now time.Time) (throttled bool) {
 	return throttled
 }
 
-// mayTry reports whether a password from an address is to be looked at, which
-// takes long by intent. If not, it counts as one that was wrong.
-func (f *failures) mayTry(addr netip.Addr) bool {
+// tryPassword reports whether a password from an address is to be looked at, which
+// takes long by intent. If not, it counts as one that was wrong: too many have
+// failed, or the others that are being tried took longer than patience. Else the
+// caller calls done once it is checked and, if it was wrong, has been counted as
+// failed; no other password of the address is looked at before.
+func (f *failures) tryPassword(ctx context.Context, addr netip.Addr) (done func(), ok bool) {
+	f.mu.Lock()
+	g := f.table.get(clientNet(addr), newGuesser)
+	f.mu.Unlock()
+	if !f.mayTry(g) { // no need to wait for that
+		return nil, false
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case g.checking <- struct{}{}:
+	case <-late.C:
+		return nil, false
+	case <-ctx.Done():
+		return nil, false
+	}
+	done = func() { <-g.checking }
+	if !f.mayTry(g) { // those before it have failed
+		done()
+		return nil, false
+	}
+	return done, true
+}
+
+func (f *failures) mayTry(g *guesser) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g, ok := f.table.peek(clientNet(addr))
-	return !ok || g.tries.Tokens() >= 1
+	return g.kinds[byPassword].tries.Tokens() >= 1
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,9 @@ func TestClientAddr(t *testing.T) {
 		{"10.0.0.1:80", []string{"198.51.100.7, nonsense"}, "10.0.0.1"},
 		{"10.0.0.1:80", []string{"198.51.100.7, , 10.2.2.2"}, "10.2.2.2"},
 		{"10.0.0.1:80", []string{""}, "10.0.0.1"},
+		{"10.0.0.1:80", []string{"127.0.0.1"}, "10.0.0.1"},
+		{"10.0.0.1:80", []string{"198.51.100.7, ::1, 10.2.2.2"}, "10.2.2.2"},
+		{"10.0.0.1:80", []string{"::ffff:127.0.0.1"}, "10.0.0.1"},
 		{"10.0.0.1:80", []string{"198.51.100.7:4711"}, "198.51.100.7"},
 		{"10.0.0.1:80", []string{"[2001:db8::7]:4711"}, "2001:db8::7"},
 		{"10.0.0.1:80", []string{"[2001:db8::7]"}, "2001:db8::7"},
@@ -91,6 +95,20 @@ func TestOverTLS(t *testing.T) {
 	}
 }
 
+// TestProxyOnThisMachineIsNoLoopbackCaller: a trusted proxy asks for others, also if
+// it says nothing of them.
+func TestProxyOnThisMachineIsNoLoopbackCaller(t *testing.T) {
+	for _, tt := range []struct {
+		proxies proxies
+		want    bool
+	}{{nil, true}, {proxies{netip.MustParsePrefix("10.0.0.0/8")}, true}, {proxies{netip.MustParsePrefix("127.0.0.1/32")}, false}} {
+		s := &Server{proxies: tt.proxies}
+		if got := s.ownCaller(&http.Request{RemoteAddr: "127.0.0.1:1", Host: "localhost"}); got != tt.want {
+			t.Errorf("trusted %v: %t", tt.proxies, got)
+		}
+	}
+}
+
 func TestForwarded(t *testing.T) {
 	for name, want := range map[string]bool{
 		"X-Forwarded-For": true, "Forwarded": true, "Via": true, "X-Real-Ip": true, "Cf-Connecting-Ip": true, "X-Forwarded-Proto": true,
@@ -122,6 +140,8 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 }
 
+func mayTry(f *failures, a netip.Addr) bool { return f.mayTry(f.table.get(clientNet(a), newGuesser)) }
+
 func wrong(i int) [32]byte { return sha256.Sum256(fmt.Append(nil, i)) }
 
 // TestGuessingIsThrottled lets one address guess, until it may no more.
@@ -129,21 +149,21 @@ func TestGuessingIsThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, a, b := newFailures(), addr(t, "192.0.2.1"), addr(t, "192.0.2.2")
 		for i := range failureBurst {
-			if !f.mayTry(a) || f.failed(a, wrong(i)) {
+			if !mayTry(f, a) || f.failed(a, byPassword, wrong(i)) {
 				t.Fatalf("guess %d is throttled", i)
 			}
 		}
-		if f.mayTry(a) || !f.failed(a, wrong(-1)) {
+		if mayTry(f, a) || !f.failed(a, byPassword, wrong(-1)) {
 			t.Error("the guess after the burst is not throttled")
 		}
-		if !f.mayTry(b) || f.failed(b, wrong(0)) {
+		if !mayTry(f, b) || f.failed(b, byPassword, wrong(0)) {
 			t.Error("another address is throttled")
 		}
 		time.Sleep(failureEvery)
-		if !f.mayTry(a) || f.failed(a, wrong(-2)) {
+		if !mayTry(f, a) || f.failed(a, byPassword, wrong(-2)) {
 			t.Error("it is throttled for good")
 		}
-		if f.mayTry(a) || !f.failed(a, wrong(-3)) {
+		if mayTry(f, a) || !f.failed(a, byPassword, wrong(-3)) {
 			t.Error("more than one guess has come back")
 		}
 	})
@@ -157,26 +177,79 @@ func TestRepeatsAreOneTry(t *testing.T) {
 		for i := range failureBurst / 2 {
 			for range 4 {
 				for _, one := range []int{2 * i, 2*i + 1} {
-					if f.failed(a, wrong(one)) {
+					if f.failed(a, byPassword, wrong(one)) {
 						t.Fatalf("guess %d is throttled", one)
 					}
 				}
 			}
 		}
 		for range 4 {
-			if !f.failed(a, wrong(-1)) {
+			if !f.failed(a, byPassword, wrong(-1)) {
 				t.Error("the guess after the burst is not throttled")
 			}
 		}
 		// Who repeats one without end costs us, too.
 		f, throttled := newFailures(), false
 		for range failureBurst * (repeatsFree + 1) {
-			if throttled = f.failed(a, wrong(0)); throttled {
+			if throttled = f.failed(a, byPassword, wrong(0)); throttled {
 				t.Fatal("a repeat is throttled")
 			}
 		}
-		if f.mayTry(a) || !f.failed(a, wrong(0)) {
+		if mayTry(f, a) || !f.failed(a, byPassword, wrong(0)) {
 			t.Error("repeats are free without end")
+		}
+	})
+}
+
+// TestKindsOfGuessesCountApart fails with one kind of credential, and tries others.
+func TestKindsOfGuessesCountApart(t *testing.T) {
+	f, a := newFailures(), addr(t, "192.0.2.1")
+	for i := range 2 * failureBurst {
+		f.failed(a, byToken, wrong(i))
+	}
+	if !f.failed(a, byToken, wrong(-1)) || f.failed(a, byExchange, wrong(-1)) || !mayTry(f, a) || f.failed(a, byPassword, wrong(-1)) {
+		t.Error("wrong tokens lock out others")
+	}
+}
+
+// TestPasswordsOfAnAddressAreTriedInTurn has a crowd of wrong passwords come at
+// once: no more are looked at than may fail, one at a time, and none waits for long.
+func TestPasswordsOfAnAddressAreTriedInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, a := newFailures(), addr(t, "192.0.2.1")
+		var busy, looked, refused atomic.Int32
+		try := func(i int, takes time.Duration) {
+			done, ok := f.tryPassword(t.Context(), a)
+			if !ok {
+				refused.Add(1)
+				return
+			}
+			defer done()
+			if busy.Add(1) > 1 {
+				t.Error("two passwords are looked at at once")
+			}
+			time.Sleep(takes)
+			busy.Add(-1)
+			looked.Add(1)
+			f.failed(a, byPassword, wrong(i))
+		}
+		var crowd sync.WaitGroup
+		for i := range 10 * failureBurst {
+			crowd.Go(func() { try(i, time.Millisecond) })
+		}
+		crowd.Wait()
+		if n := looked.Load(); n != failureBurst || n+refused.Load() != 10*failureBurst {
+			t.Errorf("%d are looked at, %d refused", n, refused.Load())
+		}
+		time.Sleep(failureBurst * failureEvery)
+		looked.Store(0)
+		start := time.Now()
+		for i := range 3 {
+			crowd.Go(func() { try(i, patience*2/3) })
+		}
+		crowd.Wait()
+		if n := looked.Load(); n != 2 || time.Since(start) > 2*patience {
+			t.Errorf("%d slow ones are looked at, within %v", n, time.Since(start))
 		}
 	})
 }
@@ -186,7 +259,7 @@ func TestManyAddressesAreOneClient(t *testing.T) {
 	f := newFailures()
 	throttled := 0
 	for i := range 1000 {
-		if f.failed(addr(t, fmt.Sprintf("2001:db8::%x", i+1)), wrong(i)) {
+		if f.failed(addr(t, fmt.Sprintf("2001:db8::%x", i+1)), byPassword, wrong(i)) {
 			throttled++
 		}
 	}
@@ -194,7 +267,7 @@ func TestManyAddressesAreOneClient(t *testing.T) {
 		t.Errorf("%d of 1000 guesses are throttled", throttled)
 	}
 	for i := range 10 * failureTable {
-		f.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), wrong(i))
+		f.failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), byPassword, wrong(i))
 	}
 	if n := len(f.table.young) + len(f.table.old); n > 2*failureTable {
 		t.Errorf("it remembers %d addresses", n)
@@ -254,22 +327,30 @@ func TestTurns(t *testing.T) {
 // TestWhoIsLimited tells users and addresses apart.
 func TestWhoIsLimited(t *testing.T) {
 	alice := access.UserCaller(access.Login{User: "alice"})
+	s := &Server{proxies: proxies{netip.MustParsePrefix("127.0.0.9/32"), netip.MustParsePrefix("10.0.0.0/8")}}
 	for _, tt := range []struct {
-		client string
-		who    *access.Caller
-		want   clientKey
+		peer, forwarded string
+		who             *access.Caller
+		want            clientKey
 	}{
-		{"192.0.2.1", nil, clientKey{addr: addr(t, "192.0.2.1")}},
-		{"192.0.2.1", alice, clientKey{user: "alice"}},
-		{"2001:db8::1:2:3:4", nil, clientKey{addr: addr(t, "2001:db8::")}},
-		{"127.0.0.1", alice, clientKey{}},
-		{"::1", nil, clientKey{}},
-		{"", nil, clientKey{}},
+		{"192.0.2.1:1", "", nil, clientKey{addr: addr(t, "192.0.2.1")}},
+		{"192.0.2.1:1", "", alice, clientKey{user: "alice"}},
+		{"[2001:db8::1:2:3:4]:1", "", nil, clientKey{addr: addr(t, "2001:db8::")}},
+		{"127.0.0.1:1", "", alice, clientKey{}},
+		{"[::1]:1", "", nil, clientKey{}},
+		{"@", "", nil, clientKey{}},
+		{"10.0.0.1:1", "127.0.0.1", nil, clientKey{addr: addr(t, "10.0.0.1")}},
+		{"127.0.0.9:1", "192.0.2.1", nil, clientKey{addr: addr(t, "192.0.2.1")}},
+		{"127.0.0.9:1", "", nil, clientKey{addr: addr(t, "127.0.0.9")}},
+		{"127.0.0.9:1", "127.0.0.1", alice, clientKey{user: "alice"}},
 	} {
-		client, _ := netip.ParseAddr(tt.client)
-		k, ok := keyOf(&writer{client: client, who: tt.who})
+		r := &http.Request{RemoteAddr: tt.peer, Header: http.Header{}}
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		k, ok := keyOf(&writer{client: s.clientAddr(r), unlimited: s.unlimited(r), who: tt.who})
 		if k != tt.want || ok != (tt.want != clientKey{}) {
-			t.Errorf("%s %v: %v %v", tt.client, tt.who, k, ok)
+			t.Errorf("%s for %q, %v: %v %v", tt.peer, tt.forwarded, tt.who, k, ok)
 		}
 	}
 	l := newLimiter(Limits{Address: 1, User: 2, Misses: 1})

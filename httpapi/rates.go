@@ -13,8 +13,8 @@ import (
 )
 
 // Limits say how much a client may ask for. A client is a user, or, without
-// credentials, an address (a /64 of IPv6). What comes from this machine itself has
-// no limit. Zero is no limit, too.
+// credentials, an address (a /64 of IPv6). What comes from this machine itself, and
+// not by a trusted proxy, has no limit. Zero is no limit, too.
 type Limits struct {
 	Address   int // requests a second of an address, with ten seconds' worth at once
 	User      int // requests a second of a user, with ten seconds' worth at once
@@ -63,7 +63,7 @@ func newLimiter(l Limits) *limiter {
 // keyOf returns who is limited for a request; ok is false if nobody is.
 func keyOf(w *writer) (k clientKey, ok bool) {
 	switch user := w.who.User(); {
-	case !w.client.IsValid(), w.client.IsLoopback():
+	case w.unlimited:
 		return k, false
 	case user != "":
 		return clientKey{user: user}, true

@@ -161,7 +161,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer h.gate.leave()
 	w := writers.Get().(*writer)
 	now := time.Now()
-	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, client: h.server.clientAddr(r), multiplexed: r.ProtoMajor > 1}
+	*w = writer{ResponseWriter: rw, pace: h.server.pace, stop: h.stop, start: now, client: h.server.clientAddr(r), unlimited: h.server.unlimited(r), multiplexed: r.ProtoMajor > 1}
 	if !w.multiplexed {
 		w.extend()
 	}

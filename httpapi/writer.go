@@ -29,10 +29,12 @@ type writer struct {
 	http.ResponseWriter
 	pace time.Duration
 
-	client   netip.Addr      // who asks, see Server.clientAddr
-	stop     context.Context // ends when the server is told to stop
-	start    time.Time
-	extended time.Time // when the write deadline was set last
+	client netip.Addr // who asks, see Server.clientAddr
+	// unlimited says that limits don't hold, see Server.unlimited.
+	unlimited bool
+	stop      context.Context // ends when the server is told to stop
+	start     time.Time
+	extended  time.Time // when the write deadline was set last
 	// allowance is what the client may have; nil: all it likes.
 	allowance *allowance
 	// multiplexed says that the request is one of many on a connection of HTTP/2.
