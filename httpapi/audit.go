@@ -38,8 +38,8 @@ type Audit struct {
 	// Position is the entry of a site's log that says what was done, if one was
 	// appended: site/epoch/entry.
 	Position string `json:"position,omitempty"`
-	// Count says of how many failed logins, from one address within about a second,
-	// this is the last; none stands for 1.
+	// Count says of how many requests, of one address and refused within about a
+	// second, this is the last; none stands for 1. See auditSums.
 	Count int64 `json:"count,omitempty"`
 
 	// Dropped says how many lines are missing at this place; such a line has
@@ -60,6 +60,9 @@ const RequestHeader = "Registry-Request"
 
 const auditDays = 400
 
+// auditRefused bounds the bytes of lines in a day of what was refused or failed.
+const auditRefused = 64 << 20
+
 // AuditConfig says what an AuditLog keeps. Dir is required.
 type AuditConfig struct {
 	// Dir holds a file for each day (UTC), YYYY-MM-DD.ndjson. It is made with mode
@@ -74,12 +77,12 @@ type AuditConfig struct {
 // AuditLog writes down who changed what, and who tried to. A line of something
 // that was done is never dropped: it is written and synced within a second, also
 // if the disk has no room for other things. Those of what was refused or failed
-// may be, if they come faster than the disk takes them; they are counted, in the
-// metrics and in the log itself. All methods work on nil, which is a log that
+// may be, if they come faster than the disk takes them, and beyond auditRefused in
+// a day; they are counted, in the metrics and in the log itself. All methods work on nil, which is a log that
 // keeps nothing.
 type AuditLog struct {
-	log    *dailyLog[Audit]
-	logins failedLogins
+	log  *dailyLog[Audit]
+	sums auditSums
 }
 
 // NewAuditLog returns a log that takes lines, and keeps them in memory until Open.
@@ -87,7 +90,7 @@ func NewAuditLog(cfg AuditConfig) *AuditLog {
 	l := &AuditLog{}
 	l.log = newDailyLog(dailyConfig[Audit]{
 		what: "audit log", dir: cfg.Dir, days: cmp.Or(cfg.Days, auditDays), sync: true, logger: cfg.Logger,
-		encode: appendAudit, late: l.logins.due,
+		encode: appendAudit, late: l.sums.due, perDay: auditRefused,
 	})
 	return l
 }

@@ -213,7 +213,7 @@ func TestFailedLoginsAreSummedUp(t *testing.T) {
 		for i := range 3000 { // from everywhere
 			log.FailedLogin(httpapi.Audit{Client: fmt.Sprint("2001:db8::", i), Outcome: "refused"})
 		}
-		if sums := log.LoginSums(); sums > 1025 {
+		if sums := log.Sums(); sums > 1025 {
 			t.Errorf("%d addresses are remembered", sums)
 		}
 	})

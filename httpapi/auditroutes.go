@@ -62,7 +62,7 @@ func (s *Server) audited(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		w := c.Response().Writer.(*writer)
 		a := &Audit{Request: rand.Text(), Action: action, Repo: c.Param("repo"), Name: cmp.Or(c.Param("site"), c.Param("name"), c.Param("id"))}
-		w.audit = a
+		w.audit, w.begun = a, *a
 		w.Header()[RequestHeader] = []string{a.Request}
 		ctx, receipt := node.WithReceipt(r.Context(), a.Request)
 		w.receipt = receipt
@@ -133,8 +133,9 @@ func (s *Server) loginFailed(c echo.Context, err error) {
 		a.Token = t.ID()
 	}
 	if user, _, ok := shown.Password(); ok && s.node.HasUser(user) {
-		a.Name = user + ": " + a.Name
+		a.Name = user + loginUserEnd + a.Name
 	}
+	w.begun = *a
 }
 
 // noteAudit writes the line of a request whose answer is out, or was cut.
@@ -148,15 +149,20 @@ func (s *Server) noteAudit(w *writer, r *http.Request, cut bool) {
 	if cut || a.Code != "" && a.Outcome == outcomeDone { // the answer had begun when it failed
 		a.Outcome = outcomeFailed
 	}
+	if a.Code == throttledCode { // below /go/ the status is a 503
+		a.Outcome = outcomeRefused
+	}
 	if at := w.receipt.At(); !at.Mark.IsZero() {
 		a.Position = at.String()
 	}
 	s.whoAndWhere(a, w, r)
-	if a.Action == loginFailed {
-		s.audit.failedLogin(*a)
+	if !a.isSummed(w.who) {
+		s.audit.note(*a)
 		return
 	}
-	s.audit.note(*a)
+	// What anybody wrote into a body or parameters is not repeated.
+	a.Repo, a.Name, a.Module, a.Version, a.Reason = w.begun.Repo, w.begun.Name, "", "", ""
+	s.audit.summed(*a)
 }
 
 // whoAndWhere says who asked, from where, and which node.

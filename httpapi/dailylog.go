@@ -29,6 +29,9 @@ type dailyConfig[L any] struct {
 	// 0700 if it is not there, the files with 0600.
 	dir  string
 	days int // for how many days files are kept, today included
+	// perDay bounds the bytes of lines in a day that may be dropped; 0 is no bound.
+	// A restart begins anew.
+	perDay int64
 	// sync says that lines are synced to disk, not only written.
 	sync bool
 	// encode appends a line, its newline included.

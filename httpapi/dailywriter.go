@@ -24,6 +24,7 @@ type dailyWriter[L any] struct {
 	unsynced bool   // the file has lines that are not synced
 	told     int64  // of log.dropped, that the log says
 	full     bool   // lines are dropped until the next flush
+	spent    int64  // bytes of the day's lines that may be dropped, see dailyConfig.perDay
 }
 
 // span is a part of a buffer.
@@ -89,6 +90,11 @@ func (w *dailyWriter[L]) write(q queued[L]) {
 	}
 	from := len(w.buf)
 	w.buf = w.log.cfg.encode(w.buf, q.line)
+	if !q.keep && !w.afford(len(w.buf)-from) {
+		w.buf = w.buf[:from]
+		w.log.dropped.Add(1)
+		return
+	}
 	w.lines++
 	if q.keep {
 		w.kept = append(w.kept, span{from, len(w.buf)})
@@ -96,6 +102,21 @@ func (w *dailyWriter[L]) write(q queued[L]) {
 	if len(w.buf) >= dailyBuffer {
 		w.out()
 	}
+}
+
+// afford takes the bytes of a line that may be dropped from those that a day has
+// for them, and reports whether it has.
+func (w *dailyWriter[L]) afford(size int) bool {
+	bound := w.log.cfg.perDay
+	if bound == 0 {
+		return true
+	}
+	before := w.spent
+	w.spent += int64(size)
+	if before <= bound && w.spent > bound {
+		w.log.cfg.logger.Warn("the "+w.log.cfg.what+" takes no more lines today of what was refused or failed", "bytes", before)
+	}
+	return w.spent <= bound
 }
 
 // flush brings all lines into the file, and looks whether there is room. It
@@ -117,12 +138,19 @@ func (w *dailyWriter[L]) flush() (again bool) {
 	}
 	w.out()
 	if w.unsynced {
-		w.unsynced = false
-		if err := w.file.Sync(); err != nil {
-			w.log.cfg.logger.Error(w.log.cfg.what, "error", err)
-		}
+		w.sync()
 	}
-	return again || len(w.buf) > 0
+	return again || len(w.buf) > 0 || w.unsynced
+}
+
+// sync has what is in the file on the disk. What failed is tried again with the
+// next flush.
+func (w *dailyWriter[L]) sync() {
+	if err := w.file.Sync(); err != nil {
+		w.log.cfg.logger.Error(w.log.cfg.what+" is written, but not synced", "error", err)
+		return
+	}
+	w.unsynced = false
 }
 
 // out writes what is in the buffer.
@@ -160,14 +188,17 @@ func (w *dailyWriter[L]) failed(n int, err error) {
 	}
 	lost := w.lines - int64(len(kept))
 	w.log.dropped.Add(lost)
-	w.buf, w.kept, w.lines, w.full, w.unsynced = w.buf[:size], kept, int64(len(kept)), true, false
+	w.buf, w.kept, w.lines, w.full = w.buf[:size], kept, int64(len(kept)), true
 	w.log.cfg.logger.Error(w.log.cfg.what, "lines lost", lost, "lines kept", len(kept), "error", err)
 	if size > dailyKept {
 		w.tell()
 	}
 	if w.file != nil {
+		if w.log.cfg.sync { // what came before, and a part of this
+			w.sync()
+		}
 		w.file.Close() // after a failure that has been told
-		w.file = nil
+		w.file, w.unsynced = nil, false
 	}
 }
 
@@ -185,7 +216,9 @@ func (w *dailyWriter[L]) rotate(now time.Time) error {
 	w.closeFile()
 	w.log.removeOld(now)
 	day := now.UTC().Truncate(24 * time.Hour) // there are no leap seconds in Go
-	w.until = day.Add(24 * time.Hour)
+	if until := day.Add(24 * time.Hour); !until.Equal(w.until) {
+		w.until, w.spent = until, 0
+	}
 	f, err := w.log.openDay(day)
 	w.file = f
 	return err

@@ -52,7 +52,7 @@ var kinds = []struct {
 	{errSlow, "too_slow", http.StatusRequestTimeout, http.StatusRequestTimeout},
 	{errPosition, "invalid", http.StatusBadRequest, http.StatusBadRequest},
 	{errLoop, "loop", http.StatusLoopDetected, http.StatusLoopDetected},
-	{errThrottled, "throttled", http.StatusTooManyRequests, http.StatusServiceUnavailable},
+	{errThrottled, throttledCode, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	{errMethod, "method_not_allowed", http.StatusMethodNotAllowed, http.StatusMethodNotAllowed},
 	{errLongURL, "url_too_long", http.StatusRequestURITooLong, http.StatusNotFound},
 }
@@ -61,6 +61,9 @@ const (
 	// statusCanceled is what is recorded for a request whose client has gone
 	// away. Nobody reads it, but it must not be a 200.
 	statusCanceled = 499
+
+	// throttledCode is the code of errThrottled.
+	throttledCode = "throttled"
 
 	closingText = "this node is stopping"
 )

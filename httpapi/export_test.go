@@ -82,11 +82,20 @@ func (a Access) Line() []byte { return a.appendLine(nil) }
 // Note is note.
 func (l *AuditLog) Note(a Audit) { l.note(a) }
 
-// FailedLogin is failedLogin.
-func (l *AuditLog) FailedLogin(a Audit) { l.failedLogin(a) }
+// Summed is summed.
+func (l *AuditLog) Summed(a Audit) { l.summed(a) }
 
-// LoginSums returns of how many addresses failed logins are summed up.
-func (l *AuditLog) LoginSums() int { return len(l.logins.sums) }
+// FailedLogin is summed for a failed login.
+func (l *AuditLog) FailedLogin(a Audit) {
+	a.Action = loginFailed
+	l.summed(a)
+}
+
+// Sums returns how much is summed up apart.
+func (l *AuditLog) Sums() int { return len(l.sums.sums) }
+
+// SetPerDay changes auditRefused, before the log is opened.
+func (l *AuditLog) SetPerDay(n int64) { l.log.cfg.perDay = n }
 
 // Panicking is Handler for loopback, with a path /panic that panics.
 func (s *Server) Panicking() http.Handler {

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"crypto/sha256"
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -43,6 +45,9 @@ func (s *Server) exchange(c echo.Context) error {
 		return err
 	}
 	got, err := s.node.Exchange(c.Request().Context(), in.Issuer, in.Token)
+	if errors.Is(err, node.ErrUnauthorized) {
+		return s.exchangeFailed(c, in, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -50,6 +55,17 @@ func (s *Server) exchange(c echo.Context) error {
 		auditOf(c).issued(got.User, t.ID())
 	}
 	return reply(c, http.StatusCreated, got)
+}
+
+// exchangeFailed counts an ID token that proves nothing as the failed login that it
+// is. It keeps nobody out whose token is right.
+func (s *Server) exchangeFailed(c echo.Context, in Exchange, err error) error {
+	from := c.Response().Writer.(*writer).client
+	if s.failures.failed(from, byExchange, sha256.Sum256([]byte(in.Issuer+" "+in.Token))) {
+		err = fail(errThrottled, throttledText)
+	}
+	s.loginFailed(c, err)
+	return err
 }
 
 func (s *Server) listIssuers(c echo.Context) error {

@@ -228,7 +228,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.Logger.SetOutput(io.Discard) // what there is to say is said by this package
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.failed
-	e.Use(s.audited, ownPages(), s.authenticate(t))
+	e.Use(s.audited, s.authenticate(t), ownPages()) // what is refused counts, too
 
 	get(e, "/go", s.module)
 	get(e, modulesPrefix+"*", s.module)

@@ -57,8 +57,9 @@ type writer struct {
 	// set by handlers.
 	access accessed
 	// audit is the line of the audit log that becomes of the request, nil if none
-	// does, and receipt what the node notes for it; see Server.audited.
+	// does, begun is what it was before a body was read, and receipt what the node notes for it; see Server.audited.
 	audit   *Audit
+	begun   Audit
 	receipt *node.Receipt
 }
 

@@ -56,7 +56,14 @@ func TestInitIsForTheFirstStart(t *testing.T) {
 		t.Errorf("the registry is not the one from before:\n%s", out)
 	}
 	second.end(t)
-	serving(t, data).end(t)
+	plain := serving(t, data)
+	plain.end(t)
+	proxied := serving(t, data, "--trusted-proxy", "127.0.0.1")
+	proxied.end(t)
+	const warning = "registry-node permission delete trial"
+	if strings.Contains(plain.log.String(), warning) || !strings.Contains(proxied.log.String(), warning) {
+		t.Errorf("without a proxy:\n%s\nwith one:\n%s", plain.log, proxied.log)
+	}
 	serving(t, data, "--site", "oslo").end(t)
 	refused(t, exitNo, []string{"serve", "--data", data, "--site", "turku", "--listen", "127.0.0.1:0"}, "is of site oslo, not turku")
 }

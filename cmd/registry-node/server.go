@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
+	"registry-node/events"
 	"registry-node/httpapi"
 	"registry-node/node"
 )
@@ -87,6 +89,7 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 		return err
 	}
 	defer func() { err = errors.Join(err, removeFile(cfg.data, addrFile)) }()
+	cfg.warnLoopback(n)
 	cfg.logger.Info("ready", "address", addr.String(), "site", n.Site(), "data", cfg.data)
 	if isTerminal(stdout) {
 		banner(stdout, n, cfg, public)
@@ -117,6 +120,21 @@ func answer(ctx context.Context, api *httpapi.Server, listeners ...net.Listener)
 	}
 	serving.Wait()
 	return errors.Join(errs...)
+}
+
+// warnLoopback says if rules let callers on this machine do something, though a
+// proxy stands in front, which may be there too.
+func (cfg serveConfig) warnLoopback(n *node.Node) {
+	if len(cfg.reach.proxies) == 0 {
+		return
+	}
+	rules, _ := n.Permissions(operator(n)) // an operator may see them
+	for _, r := range rules {
+		if slices.Contains(r.Principals, events.Loopback) {
+			cfg.logger.Warn("a rule is for callers on this machine, and what forwards from this machine without saying so has its rights; delete it unless nothing does",
+				"rule", r.Name, "command", "registry-node permission delete "+r.Name)
+		}
+	}
 }
 
 // banner tells a person at a terminal what to do next.
