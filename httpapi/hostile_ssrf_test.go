@@ -40,7 +40,8 @@ func (h *hostile) saidURLs(t *testing.T) {
 	} {
 		add("PUT", "/api/v1/issuers/ssrf", strings.Replace(goodCI, `"https://ci.test"`, quoted(u), 1), asAdmin, "400")
 	}
-	for _, s := range []string{ // which delegates may not say
+	h.set("POST", apiRepos, `{"name":"files","kind":"remote","settings":{"sumdb":"off","upstream":"file:///etc"}}`)
+	for _, s := range []string{ // what administrators may say, and delegates not
 		`{"proxy":"http://127.0.0.1:1"}`, `{"allow_inside":["127.0.0.0/8"]}`, `{"allow_inside":["169.254.0.0/16"]}`, `{"secrets":[{"host":"127.0.0.1:1","name":"x"}]}`,
 		`{"upstream":"file:///etc"}`, `{"upstream":"http://127.0.0.1:1|FILE:///etc"}`,
 	} {
