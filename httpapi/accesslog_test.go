@@ -337,13 +337,13 @@ func TestSlowDiskHoldsUpNobody(t *testing.T) {
 	r := httptest.NewRequest("GET", "/go/local/corp.test/a/@v/v1.0.0.mod", nil)
 	r.Host = "localhost"
 	for range 5000 {
-		h.ServeHTTP(&sink{http.Header{}}, r)
+		h.ServeHTTP(&sink{header: http.Header{}}, r)
 	}
 	cancel()
 	<-finding
 	close(release)
 	f := fetched(t, base, "module=corp.test/a&limit=10000")
-	h.ServeHTTP(&sink{http.Header{}}, r)
+	h.ServeHTTP(&sink{header: http.Header{}}, r)
 	if f = fetched(t, base, "module=corp.test/a&limit=10000"); f.Dropped < 500 || int64(len(f.Fetches))+f.Dropped != 5001 {
 		t.Errorf("%d lines, %d dropped", len(f.Fetches), f.Dropped)
 	}
@@ -358,7 +358,7 @@ func TestNothingBreaksOutOfALine(t *testing.T) {
 	for _, addr := range addrs {
 		r := httptest.NewRequest("GET", "/go/local/corp.test/a/@v/v1.0.0.zip", nil)
 		r.RemoteAddr, r.Host = addr, "localhost"
-		h.ServeHTTP(&sink{http.Header{}}, r)
+		h.ServeHTTP(&sink{header: http.Header{}}, r)
 	}
 	if f := fetched(t, base, "module=corp.test/a"); len(f.Fetches) != len(addrs) || f.Fetches[len(addrs)-2].Client != "2001:db8::1" || f.Fetches[len(addrs)-3].Client != "admin.sock" {
 		t.Errorf("%+v", f)
