@@ -153,12 +153,33 @@ func userOf(id events.Identity) (events.User, bool) {
 // identity returns the record of a user, group, rule or token as it is now; ok is
 // false if there never was one.
 func (n *Node) identity(k events.Key) (id events.Identity, ok bool, err error) {
+	st := n.state.Load() // before the index is read: what is newer there has a newer state
+	if known, has := st.identities.get(k); has {
+		return known.Identity, known.ok, nil
+	}
 	cs, err := n.index.Load().Get(k)
 	if err != nil {
 		return id, false, fmt.Errorf("index: %w", err)
 	}
-	id, ok = n.directory().ResolveIdentity(cs)
+	id, ok = st.dir.ResolveIdentity(cs)
+	st.identities.put(k, knownIdentity{id, ok})
 	return id, ok, nil
+}
+
+// knownIdentity is what identity returned.
+type knownIdentity struct {
+	events.Identity
+	ok bool
+}
+
+// identitySlots bounds how many users and tokens are remembered between two changes
+// of any.
+const identitySlots = 1 << 12
+
+// changesState reports whether a change of a record of this kind makes a new state,
+// in which nothing of the old one is remembered.
+func changesState(k events.Kind) bool {
+	return events.InDirectory(k) || k == events.KindUser || k == events.KindToken
 }
 
 // mayLook reports why a caller may not see how this node stands: it may read

@@ -462,7 +462,7 @@ func (d *draft) add(evs []events.Event, bodies []events.Body, size int) error {
 	}
 	d.bodies = append(d.bodies, bodies...)
 	d.size += size
-	if !slices.ContainsFunc(evs, func(ev events.Event) bool { return events.InDirectory(ev.Body.Key(ev.ID).Kind()) }) {
+	if !slices.ContainsFunc(evs, func(ev events.Event) bool { return changesState(ev.Body.Key(ev.ID).Kind()) }) {
 		return nil
 	}
 	d.changesDirectory = true

@@ -416,7 +416,7 @@ func (b *batch) keeps() bool {
 // be checked, and events that seem to have no right.
 func (b *batch) look(e events.Entry) error {
 	for _, ev := range e.Events {
-		if events.InDirectory(ev.Body.Key(ev.ID).Kind()) {
+		if changesState(ev.Body.Key(ev.ID).Kind()) {
 			b.changesDirectory = true
 		}
 		wants, err := b.sites.wants.note(b.txn, ev)

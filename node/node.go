@@ -94,6 +94,8 @@ type state struct {
 	remotes map[events.RepoID]*remote
 	// rights say who may do what.
 	rights *access.Table
+	// identities are users and tokens as they are while this is the state.
+	identities *table[events.Key, knownIdentity]
 	// delegation says who may change that; its table is rights.
 	delegation delegation
 	// alone says that there never was another site: all content is this site's

@@ -239,7 +239,7 @@ func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Inde
 			return taken, err
 		}
 		for _, ev := range e.Events {
-			changes = changes || events.InDirectory(ev.Body.Key(ev.ID).Kind())
+			changes = changes || changesState(ev.Body.Key(ev.ID).Kind())
 		}
 		if head, _, err = x.Head(n.id.Site); err != nil {
 			return taken, err

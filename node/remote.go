@@ -116,7 +116,8 @@ func (n *Node) Via() string { return n.id.Registry.Hex()[:16] + "/" + n.id.Site.
 // remote repositories. The caller holds resolving.
 func (n *Node) setDirectory(d *events.Directory) {
 	by := compileDelegation(d)
-	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, rights: by.table, delegation: by, alone: len(d.Sites()) <= 1}
+	st := &state{dir: d, remotes: map[events.RepoID]*remote{}, rights: by.table, delegation: by,
+		identities: newTable[events.Key, knownIdentity](identitySlots), alone: len(d.Sites()) <= 1}
 	old := n.state.Load()
 	var before map[events.RepoID]*remote
 	if old != nil {
