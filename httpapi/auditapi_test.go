@@ -104,7 +104,7 @@ func TestChangesAreAudited(t *testing.T) {
 		{"DELETE", "/api/v1/blocks?module=evil.test/a&version=v1.*", ``, "unblock done 204 evil.test/a@v1.* here/1/N"},
 		{"DELETE", "/api/v1/blocks?module=evil.test/a", ``, "unblock refused 404 not_found evil.test/a"},
 		{"POST", "/api/v1/sites", `{"name":"oslo"}`, "invite failed 503 unavailable oslo"},
-		{"PUT", "/api/v1/offline", `{"offline":false}`, "offline done 200"},
+		{"PUT", "/api/v1/offline", `{"offline":false}`, "offline done 200 off"},
 		{"POST", "/api/v1/verify", ``, "verify done 200"},
 		{"POST", "/api/v1/homes", `{"repository":"x","to":"here"}`, "home.move refused 400 invalid x here"},
 	} {

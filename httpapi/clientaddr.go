@@ -53,9 +53,11 @@ func (s *Server) unlimited(r *http.Request) bool {
 // overTLS reports whether the client's own connection is encrypted: that to this
 // node, or that to a trusted proxy, as that says.
 func (s *Server) overTLS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
+	return r.TLS != nil || s.proxiedTLS(r)
+}
+
+// proxiedTLS reports whether a trusted proxy says that it was asked over TLS.
+func (s *Server) proxiedTLS(r *http.Request) bool {
 	said := r.Header["X-Forwarded-Proto"]
 	return len(said) == 1 && strings.EqualFold(said[0], "https") && s.proxies.trust(peerAddr(r.RemoteAddr))
 }

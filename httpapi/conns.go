@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -18,6 +19,17 @@ type connLimits struct {
 	// young is for how long one may be half-open before it goes ahead of those that
 	// are idle: clients come in crowds, and send what they want at once.
 	young time.Duration
+}
+
+// Conns say how many connections of clients a listener keeps. Zero is the default:
+// 2000 in all, 500 of an address (a /64 of IPv6) that is no trusted proxy's and not
+// this machine's.
+type Conns struct{ All, Address int }
+
+func (c Conns) limits() connLimits {
+	l := defaultConns
+	l.all, l.address = cmp.Or(c.All, l.all), cmp.Or(c.Address, l.address)
+	return l
 }
 
 // defaultConns lets an office behind one address have builds on all its machines.

@@ -23,7 +23,7 @@ func (s *Server) harden(h http.Header, r *http.Request) {
 	h["Referrer-Policy"] = noReferrer
 	h["Content-Security-Policy"] = nothingRuns
 	h["Cross-Origin-Resource-Policy"] = sameOrigin
-	if s.hsts && s.overTLS(r) {
+	if r.TLS != nil && s.hsts() || s.proxiedTLS(r) {
 		h["Strict-Transport-Security"] = onlyTLS
 	}
 	if r.TransferEncoding != nil {

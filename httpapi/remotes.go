@@ -200,6 +200,7 @@ func (s *Server) setOffline(c echo.Context) error {
 	if in.Offline == nil {
 		return fail(node.ErrInvalid, "the body does not say whether the node is to be offline")
 	}
+	auditOf(c).Name = map[bool]string{true: "on", false: "off"}[*in.Offline]
 	if err := s.node.SetOffline(caller(c), *in.Offline); err != nil {
 		return err
 	}

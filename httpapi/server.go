@@ -38,8 +38,12 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Limits bound what clients may ask for.
 	Limits Limits
-	// HSTS has browsers that came over TLS come back by nothing else.
-	HSTS bool
+	// Conns bound the connections of a listener.
+	Conns Conns
+	// HSTS reports whether browsers that came over TLS are to come back by nothing
+	// else, for the certificate that is in use. Those that came by way of a trusted
+	// proxy, which says so, are. Nil: the others are not.
+	HSTS func() bool
 }
 
 // Server answers for a node.
@@ -55,7 +59,7 @@ type Server struct {
 	access  *AccessLog
 	audit   *AuditLog
 	proxies proxies
-	hsts    bool
+	hsts    func() bool
 	// failures are the failed logins of late.
 	failures *failures
 	limiter  *limiter
@@ -72,8 +76,11 @@ func New(n *node.Node, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.HSTS == nil {
+		o.HSTS = func() bool { return false }
+	}
 	return &Server{
-		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: defaultConns,
+		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: o.Conns.limits(),
 		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog,
 		streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
 		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(), limiter: newLimiter(o.Limits),

@@ -398,3 +398,11 @@ func waitFor(t testing.TB, ok func() error) {
 		}
 	}
 }
+
+// TestMetricsAreNotCached, as callers see different ones.
+func TestMetricsAreNotCached(t *testing.T) {
+	h := newRegistry(t).get("/metrics").header
+	if h.Get("Cache-Control") != never || h.Get("Vary") != "Authorization" {
+		t.Errorf("%v", h)
+	}
+}

@@ -39,6 +39,7 @@ func (s *Server) showMetrics(c echo.Context) error {
 	if err := s.node.MayLook(caller(c)); err != nil {
 		return err
 	}
+	c.Response().Writer.(*writer).uncached = true // each caller sees their own
 	s.metrics.handler(s.node, caller(c)).ServeHTTP(c.Response(), c.Request())
 	return nil
 }

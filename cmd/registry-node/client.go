@@ -30,15 +30,21 @@ const (
 type target struct {
 	server string // URL
 	token  string
-	data   string // directory; its admin.sock stands for server and token
-	ca     string // PEM file with a certificate to trust
+	// tokenFile holds the token, or - for standard input.
+	tokenFile string
+	stdin     func() io.Reader
+	data      string // directory; its admin.sock stands for server and token
+	ca        string // PEM file with a certificate to trust
 }
 
 // addFlags adds the flags that choose the node to cmd and what is below it.
 func (t *target) addFlags(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
 	fs.StringVar(&t.server, "server", "", "`URL` of the node (default $"+serverEnv+" or "+defaultServer+")")
-	fs.StringVar(&t.token, "token", "", "what says who you are (default $"+tokenEnv+", or what login stored)")
+	fs.StringVar(&t.token, "token", "", "what says who you are (default $"+tokenEnv+", or what login stored); others on this machine can see it while the command runs, unlike with --token-file")
+	fs.StringVar(&t.tokenFile, "token-file", "", "`file` that holds the token; - is standard input")
+	t.stdin = cmd.InOrStdin
+	must(cmd.MarkPersistentFlagFilename("token-file"))
 	fs.StringVar(&t.data, "data", "", "data `directory` of a node that runs here, to speak to it as its administrator")
 	must(cmd.MarkPersistentFlagDirname("data"))
 	t.addCAFlag(cmd)
@@ -71,11 +77,37 @@ func (t *target) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := tokenFor(u, cmp.Or(t.token, os.Getenv(tokenEnv)))
+	given, err := t.given()
+	if err != nil {
+		return nil, err
+	}
+	token, err := tokenFor(u, given)
 	if err != nil {
 		return nil, err
 	}
 	return t.clientTo(u, token)
+}
+
+// given returns the token that flags or the environment give, if they do.
+func (t *target) given() (string, error) {
+	switch {
+	case t.token != "" && t.tokenFile != "":
+		return "", usagef("--token and --token-file both give a token; give one")
+	case t.tokenFile == "-":
+		return readToken(t.stdin(), io.Discard, true)
+	case t.tokenFile == "":
+		return cmp.Or(t.token, os.Getenv(tokenEnv)), nil
+	}
+	f, err := os.Open(t.tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	defer f.Close()
+	token, err := readToken(f, io.Discard, true)
+	if err != nil {
+		return "", fmt.Errorf("--token-file %s: %w", t.tokenFile, err)
+	}
+	return token, nil
 }
 
 // url returns the URL of the node, where no --data names it.
@@ -88,7 +120,7 @@ func (t *target) url() (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, usagef("server %q is not a URL like %s", u.Redacted(), defaultServer)
 	case u.User != nil:
-		return nil, usagef("server %q holds a password; use --token or %s", u.Redacted(), tokenEnv)
+		return nil, usagef("server %q holds a password; use --token-file or %s", u.Redacted(), tokenEnv)
 	}
 	return u, nil
 }

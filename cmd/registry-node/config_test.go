@@ -83,7 +83,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	for text, want := range map[string]string{
-		"listn: 127.0.0.1:0\n":            `unknown key "listn"; there are: access-days, access-log, advertise, audit-days, data, init, insecure-http, listen`,
+		"listn: 127.0.0.1:0\n":            `unknown key "listn"; there are: access-days, access-log, advertise, audit-days, conns, conns-address, data, init, insecure-http, listen`,
 		"config: other.yaml\n":            `unknown key "config"`,
 		"help: true\n":                    `unknown key "help"`,
 		"tls_cert: a\n":                   `unknown key "tls_cert"`,

@@ -118,6 +118,17 @@ func TestLoginStoresATokenForItsUserAlone(t *testing.T) {
 			t.Errorf("token %q in the environment and %q as a flag: sent %q, want %q", c.env, c.flag, auth, c.want)
 		}
 	}
+	t.Setenv(tokenEnv, "fromenv")
+	dir := writeTree(t, t.TempDir(), map[string]string{"token": "fromfile\n"})
+	try(t, "repo", "list", "--server", server, "--token-file", filepath.Join(dir, "token"))
+	if auth := last(got); auth != "Bearer fromfile" {
+		t.Errorf("sent %q", auth)
+	}
+	typed(t, "fromstdin\n", "repo", "list", "--server", server, "--token-file", "-")
+	if auth := last(got); auth != "Bearer fromstdin" {
+		t.Errorf("sent %q", auth)
+	}
+	refused(t, exitNo, []string{"repo", "list", "--server", server, "--token-file", filepath.Join(dir, "none")}, "--token-file")
 	t.Setenv(tokenEnv, "")
 
 	refused(t, exitNo, []string{"logout", "--server", "https://other.test"}, "no token is stored for https://other.test:443; there are tokens for "+server)

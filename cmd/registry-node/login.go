@@ -131,7 +131,7 @@ func readToken(stdin io.Reader, prompts io.Writer, plain bool) (string, error) {
 		return "", err
 	}
 	if line = strings.TrimSpace(line); line == "" {
-		return "", errors.New("there is no token on standard input")
+		return "", errors.New("there is no token")
 	}
 	return line, nil
 }

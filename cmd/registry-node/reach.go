@@ -22,6 +22,7 @@ type reachFlags struct {
 	insecure        bool
 	proxies         prefixes
 	limits          httpapi.Limits
+	conns           httpapi.Conns
 }
 
 func (f *reachFlags) addFlags(fs *pflag.FlagSet) {
@@ -30,6 +31,8 @@ func (f *reachFlags) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.selfSigned, "tls-self-signed", false, "https with a certificate that the node makes in DIR/tls: for trials")
 	fs.BoolVar(&f.insecure, "insecure-http", false, "allow an address that others can reach without TLS")
 	fs.Var(&f.proxies, "trusted-proxy", "`network` of reverse proxies that are believed for whom they ask, as 10.1.0.0/16; repeatable, or with commas")
+	fs.IntVar(&f.conns.All, "conns", 2000, "`connections` that are kept; those that wait longest for their client are closed for new ones")
+	fs.IntVar(&f.conns.Address, "conns-address", 500, "`connections` that are kept of one client address, which is no trusted proxy's and not this machine's")
 	fs.IntVar(&f.limits.Address, "rate-address", 500, "`requests` a second of a client address without credentials; 0 is no limit")
 	fs.IntVar(&f.limits.User, "rate-user", 2000, "`requests` a second of a user; 0 is no limit")
 	fs.IntVar(&f.limits.Publishes, "rate-publish", 300, "`versions` a minute that a user publishes; 0 is no limit")
@@ -47,6 +50,8 @@ func (f *reachFlags) check(listen string, loopback bool) error {
 	case f.tlsCert == "" && !f.selfSigned && !loopback && !f.insecure:
 		return usagef("--listen %s can be reached from other machines, and without TLS anybody between could change what they get; "+
 			"give --tls-cert and --tls-key, or --tls-self-signed for a trial, or --insecure-http if something in front of this node does TLS", listen)
+	case f.conns.All < 1 || f.conns.Address < 1:
+		return usagef("--conns and --conns-address are at least 1")
 	case l.Address < 0 || l.User < 0 || l.Publishes < 0 || l.Misses < 0:
 		return usagef("a --rate can't be less than 0, which is no limit")
 	}
@@ -124,18 +129,16 @@ type secureListener struct {
 func (cfg serveConfig) secure(tcp net.Listener) (*secureListener, error) {
 	l := &secureListener{Listener: tcp, cfg: cfg, certificate: cfg.certificate}
 	if cfg.reach.selfSigned {
-		if err := l.renew(); err != nil {
+		var err error
+		if l.own, err = makeSelfSigned(cfg.data, l.hosts(), time.Now()); err != nil {
 			return nil, err
 		}
-		var err error
 		if l.certificate, err = loadCertificate(l.own.certFile, l.own.keyFile, cfg.logger); err != nil {
 			return nil, err
 		}
-		fingerprint, err := l.own.fingerprint()
-		if err != nil {
+		if err := l.tell(); err != nil {
 			return nil, err
 		}
-		cfg.logger.Info("self-signed certificate; clients trust it by SSL_CERT_FILE, or --ca", "file", l.own.certFile, "sha256", fingerprint)
 	}
 	if l.certificate != nil {
 		l.Listener = tls.NewListener(tcp, l.certificate.config())
@@ -143,15 +146,48 @@ func (cfg serveConfig) secure(tcp net.Listener) (*secureListener, error) {
 	return l, nil
 }
 
-// renew makes a self-signed certificate, if a new one is due.
-func (l *secureListener) renew() (err error) {
-	addr := l.Addr().(*net.TCPAddr)
-	l.own, err = makeSelfSigned(l.cfg.data, ownHosts(l.cfg.listen, l.cfg.peer.advertise, addr), time.Now())
+// tell logs which self-signed certificate it is.
+func (l *secureListener) tell() error {
+	fingerprint, err := l.own.fingerprint()
+	if err == nil {
+		l.cfg.logger.Info("self-signed certificate; clients trust it by SSL_CERT_FILE, or --ca", "file", l.own.certFile, "sha256", fingerprint)
+	}
 	return err
 }
 
+// hosts returns what a self-signed certificate is for.
+func (l *secureListener) hosts() []string {
+	return ownHosts(l.cfg.listen, l.cfg.peer.advertise, l.Addr().(*net.TCPAddr))
+}
+
+// renew makes a self-signed certificate anew if it ends soon. That addresses come
+// and go (of containers, a VPN, for privacy) is no reason: clients trust this one.
+func (l *secureListener) renew(now time.Time) error {
+	if l.own.good(nil, now) {
+		return nil
+	}
+	if err := l.own.make(l.hosts(), now); err != nil {
+		return err
+	}
+	return l.tell()
+}
+
+// endsSoon is how long before its end a certificate of --tls-cert is warned of.
+const endsSoon = 14 * 24 * time.Hour
+
+// warnOfEnd says if the certificate in use has ended, or ends soon.
+func (l *secureListener) warnOfEnd(now time.Time) {
+	switch end := l.certificate.now.Load().Leaf.NotAfter; {
+	case now.After(end):
+		l.cfg.logger.Error("the TLS certificate has ended, so clients refuse it; replace its files", "certificate", l.cfg.reach.tlsCert, "until", end)
+	case now.After(end.Add(-endsSoon)):
+		l.cfg.logger.Warn("the TLS certificate ends soon; replace its files", "certificate", l.cfg.reach.tlsCert, "until", end)
+	}
+}
+
 // watch does what is due each hour, until ctx ends: a node that others can reach
-// in plain text says so, and a self-signed certificate that ends soon is made anew.
+// in plain text says so, a self-signed certificate that ends soon is made anew, and
+// another one is warned of.
 func (l *secureListener) watch(ctx context.Context) {
 	hourly(ctx, func() {
 		log := l.cfg.logger
@@ -160,9 +196,11 @@ func (l *secureListener) watch(ctx context.Context) {
 			log.Warn("others reach this node in plain text, so anybody between can read and change what they get, unless something in front does TLS (--insecure-http)",
 				"address", l.Addr().String())
 		case r.selfSigned:
-			if err := l.renew(); err != nil {
+			if err := l.renew(time.Now()); err != nil {
 				log.Error("the self-signed certificate can't be made anew", "error", err)
 			}
+		case l.certificate != nil:
+			l.warnOfEnd(time.Now())
 		}
 	})
 }

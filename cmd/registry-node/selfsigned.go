@@ -48,10 +48,19 @@ func makeSelfSigned(data string, hosts []string, now time.Time) (selfSigned, err
 	if s.good(hosts, now) {
 		return s, nil
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return s, fmt.Errorf("self-signed certificate: %w", err)
+	return s, s.make(hosts, now)
+}
+
+// make makes a certificate, with the key that is there if that is any good.
+func (s selfSigned) make(hosts []string, now time.Time) error {
+	if err := os.Mkdir(filepath.Dir(s.keyFile), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("self-signed certificate: %w", err)
 	}
-	cert, key, err := selfSign(hosts, now)
+	private, err := s.key()
+	var cert, key []byte
+	if err == nil {
+		cert, key, err = selfSign(private, hosts, now)
+	}
 	if err == nil {
 		err = node.WriteFile(s.keyFile, key, 0o600)
 	}
@@ -60,9 +69,30 @@ func makeSelfSigned(data string, hosts []string, now time.Time) (selfSigned, err
 		err = node.WriteFile(s.certFile, cert, 0o644)
 	}
 	if err != nil {
-		return s, fmt.Errorf("self-signed certificate: %w", err)
+		return fmt.Errorf("self-signed certificate: %w", err)
 	}
-	return s, nil
+	return nil
+}
+
+// key returns the key that is there, or a new one if there is none that is good and
+// this node's alone.
+func (s selfSigned) key() (*ecdsa.PrivateKey, error) {
+	if text, err := os.ReadFile(s.keyFile); err == nil && s.isPrivate() {
+		if block, _ := pem.Decode(text); block != nil {
+			parsed, _ := x509.ParsePKCS8PrivateKey(block.Bytes) // nil if it is none
+			if private, ok := parsed.(*ecdsa.PrivateKey); ok && private.Curve == elliptic.P256() {
+				return private, nil
+			}
+		}
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// isPrivate reports whether nobody else may have read the key. On Windows the mode
+// says nothing.
+func (s selfSigned) isPrivate() bool {
+	info, err := os.Stat(s.keyFile)
+	return err == nil && (info.Mode().Perm()&0o077 == 0 || os.PathSeparator != '/')
 }
 
 // good reports whether the pair is one for all of hosts, for some time to come.
@@ -71,8 +101,8 @@ func (s selfSigned) good(hosts []string, now time.Time) bool {
 	if err != nil {
 		return false
 	}
-	if info, err := os.Stat(s.keyFile); err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
-		return false // others may have read it
+	if !s.isPrivate() {
+		return false
 	}
 	for _, h := range hosts {
 		if pair.Leaf.VerifyHostname(h) != nil {
@@ -91,13 +121,9 @@ func (s selfSigned) fingerprint() (string, error) {
 	return fmt.Sprintf("%x", sha256.Sum256(pair.Certificate[0])), nil
 }
 
-// selfSign makes a certificate for hosts, and its key, in PEM. It can't sign
+// selfSign makes a certificate for hosts and a key, both in PEM. It can't sign
 // others: who trusts it trusts this one server.
-func selfSign(hosts []string, now time.Time) (cert, key []byte, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+func selfSign(private *ecdsa.PrivateKey, hosts []string, now time.Time) (cert, key []byte, err error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, nil, err

@@ -101,7 +101,7 @@ func serve(ctx context.Context, cfg serveConfig, open opener, stdout io.Writer) 
 	defer cancel()
 	watching.Go(func() { public.watch(ctx) })
 	api := httpapi.New(n, httpapi.Options{Logger: cfg.logger, Grace: drainTime, AccessLog: access, AuditLog: audit,
-		TrustedProxies: cfg.reach.proxies, Limits: cfg.reach.limits, HSTS: public.lasting()})
+		TrustedProxies: cfg.reach.proxies, Limits: cfg.reach.limits, Conns: cfg.reach.conns, HSTS: public.lasting})
 	return answer(ctx, api, public, admin)
 }
 

@@ -20,7 +20,11 @@ import (
 // pairIn writes a new pair for hosts into a directory.
 func pairIn(t *testing.T, dir string, now time.Time, hosts ...string) (certFile, keyFile string) {
 	t.Helper()
-	cert, key, err := selfSign(hosts, now)
+	private, err := selfSigned{}.key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := selfSign(private, hosts, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +99,7 @@ func TestCertificateIsTakenUp(t *testing.T) {
 func TestSelfSignedIsKept(t *testing.T) {
 	data, now := t.TempDir(), time.Now()
 	hosts := []string{"127.0.0.1", "::1", "localhost", "node.test"}
-	last := ""
+	last, lastKey := "", ""
 	for _, tt := range []struct {
 		why   string
 		hosts []string
@@ -117,12 +121,65 @@ func TestSelfSignedIsKept(t *testing.T) {
 			t.Errorf("%s: %s after %s, %v", tt.why, print, last, err)
 		}
 		last = print
+		key, err := os.ReadFile(s.keyFile)
+		if err != nil || lastKey != "" && string(key) != lastKey {
+			t.Errorf("%s: another key, %v", tt.why, err)
+		}
+		lastKey = string(key)
 		if info, err := os.Stat(s.keyFile); err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
 			t.Errorf("%s: %v %v", tt.why, info.Mode(), err)
 		}
 		pair, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
 		if err != nil || pair.Leaf.IsCA || pair.Leaf.NotAfter.Sub(tt.at) > selfSignedFor {
 			t.Errorf("%s: %v, %v", tt.why, pair.Leaf, err)
+		}
+	}
+}
+
+// TestHourlyLookIsForTheEnd: new addresses of this machine are no reason for
+// another certificate, its end is, and it is told of.
+func TestHourlyLookIsForTheEnd(t *testing.T) {
+	data, now, log := t.TempDir(), time.Now(), &bytes.Buffer{}
+	own, err := makeSelfSigned(data, []string{"gone.test"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	l := &secureListener{Listener: tcp, own: own, cfg: serveConfig{data: data, listen: "node.test:1", logger: slog.New(slog.NewTextHandler(log, nil))}}
+	first, _ := own.fingerprint()
+	if err := l.renew(now); err != nil || log.Len() > 0 {
+		t.Fatalf("%v: %s", err, log)
+	}
+	if again, err := own.fingerprint(); err != nil || again != first {
+		t.Errorf("it is another one: %v", err)
+	}
+	if err := l.renew(now.AddDate(0, 11, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := own.fingerprint(); err != nil || next == first || !strings.Contains(log.String(), next) {
+		t.Errorf("at its end: %v: %s", err, log)
+	}
+}
+
+// TestEndOfCertificateIsWarnedOf also judges whether it may be for browsers.
+func TestEndOfCertificateIsWarnedOf(t *testing.T) {
+	log, now := &bytes.Buffer{}, time.Now()
+	certFile, keyFile := pairIn(t, t.TempDir(), now, "one.test")
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	c, err := loadCertificate(certFile, keyFile, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &secureListener{certificate: c, cfg: serveConfig{logger: logger}}
+	for days, want := range map[int]string{-16: "", -13: "ends soon", 1: "has ended"} {
+		log.Reset()
+		l.warnOfEnd(c.now.Load().Leaf.NotAfter.AddDate(0, 0, days))
+		if got := log.String(); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%d days: %q", days, got)
 		}
 	}
 }

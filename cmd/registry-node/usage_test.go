@@ -27,6 +27,8 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"serve --data d --listen corp.example:0", "--insecure-http"},
 		{"serve --data d --tls-cert c.pem", "go together"},
 		{"serve --data d --tls-cert c.pem --tls-key k.pem --tls-self-signed", "give one of them"},
+		{"serve --data d --conns 0", "--conns"},
+		{"repo list --token a --token-file b", "give one"},
 		{"serve --data d --trusted-proxy 10.0.0.0/33", "no network"},
 		{"serve --data d --trusted-proxy 10.0.0.1/8", "10.0.0.0/8"},
 		{"serve --data d --trusted-proxy proxy.test", "no network"},
@@ -148,8 +150,8 @@ func TestUsageErrorsDoNotShowPasswords(t *testing.T) {
 // TestStableInterface holds what scripts rely on.
 func TestStableInterface(t *testing.T) {
 	for cmd, flags := range map[string]string{
-		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
-		"join":         "--data --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
+		"serve":        "--data --init --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --conns --conns-address --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
+		"join":         "--data --site --listen --config --tls-cert --tls-key --tls-self-signed --insecure-http --trusted-proxy --conns --conns-address --rate-address --rate-user --rate-publish --rate-misses --log-level --access-log --access-days --audit-days --peer-listen --advertise --peer-bandwidth",
 		"invite":       "--valid --rights --server --token --data",
 		"leave":        "--server --token --data",
 		"site list":    "--json --server --token --data",
@@ -175,7 +177,7 @@ func TestStableInterface(t *testing.T) {
 		"epoch new":    "--yes --json --server",
 		"diff":         "--json --server --token --data",
 		"publish":      "--version --repo --sites --timeout --server --token --data --json",
-		"status":       "--json --watch --server --token --data",
+		"status":       "--json --watch --server --token --token-file --data",
 		"verify":       "--json --server --token --data",
 		"rebuild":      "--json --server --token --data",
 		"log":          "--site --from --server --token --data",
