@@ -18,8 +18,14 @@ import (
 //   - who changes a user or a group, or gets to act for a user, may manage all that
 //     this user or group may manage. Else a delegate would become the
 //     administrator who happens to have a name of the project;
-//   - who shows a token that is limited hands out no more than that token has,
-//     unless it is an administrator's.
+//   - who shows a token that is limited to some repositories, actions or modules
+//     hands out no more than that token has, be it by tokens or by rules, sets no
+//     passwords, and issues and revokes tokens of a user only if the limits have
+//     room for managing that name; itself it may revoke always. That holds for
+//     administrators, too;
+//   - what is issued with a token ends with it at the latest, unless an
+//     administrator's token without limits is shown, which can make other
+//     administrators.
 //
 // Other rights that a user or group has, as that to read what all teams share, are
 // in the hands of those who manage its name: that is what the group of a team is
@@ -106,19 +112,23 @@ func (d delegation) mayChangeRule(who *access.Caller, name string, to *events.Gr
 	if to == nil {
 		return nil
 	}
+	if given := (access.Scope{Repos: to.Repos, Actions: to.Actions, Modules: to.Include}); !given.Within(who.Scope()) {
+		return refused(who, "rule %s: the token that you show is limited, and a rule that it writes may give no more: name repositories and actions within its own", name)
+	}
 	return check("rule "+name, *to)
 }
 
 // mayIssue returns the scope and the end of a token that is asked for at a time, or
 // why who may not issue it. A user who issues one for himself and does not say how
-// it is limited gets the limits of the token that he shows.
+// it is limited gets the limits of the token that he shows; who does not say when it
+// ends gets no later end than that token has.
 func (d delegation) mayIssue(who *access.Caller, t NewToken, now time.Time) (scope access.Scope, ends time.Time, err error) {
 	own := t.User != "" && who.User() == t.User
 	scope, ends = t.Scope, t.Lifetime.after(now)
 	if id := who.TokenID(); id != "" && access.CheckID(id) != nil {
 		return scope, ends, refused(who, "what you show was exchanged for an ID token, and issues no tokens")
 	}
-	admin := d.admin(who)
+	admin := d.unlimitedAdmin(who)
 	if !own || admin {
 		if err := d.mayChangeUser(who, t.User); err != nil {
 			return scope, ends, err
@@ -127,12 +137,15 @@ func (d delegation) mayIssue(who *access.Caller, t NewToken, now time.Time) (sco
 	if admin || who.TokenID() == "" {
 		return scope, ends, nil
 	}
-	if last := who.Expires(); own && !last.IsZero() {
+	if !who.Scope().Manages(t.User) {
+		return scope, ends, refused(who, "the token that you show is limited, and issues none, since its limits have no room for managing %s", t.User)
+	}
+	if last := who.Expires(); !last.IsZero() {
 		if t.Lifetime.IsZero() && ends.After(last) {
 			ends = last
 		}
 		if ends.IsZero() || ends.After(last) {
-			return scope, ends, refused(who, "the token that you show ends at %s, and one that it issues for yourself may end no later", last.Format(time.RFC3339))
+			return scope, ends, refused(who, "the token that you show ends at %s, and one that it issues may end no later", last.Format(time.RFC3339))
 		}
 	}
 	if own {
@@ -144,6 +157,27 @@ func (d delegation) mayIssue(who *access.Caller, t NewToken, now time.Time) (sco
 	return scope, ends, nil
 }
 
+// unlimitedAdmin reports whether who administers the registry, and shows nothing
+// that is limited.
+func (d delegation) unlimitedAdmin(who *access.Caller) bool {
+	return who.Scope().IsZero() && d.admin(who)
+}
+
+// mayRevoke reports why who may not revoke a token, and whether it is revoked.
+func (d delegation) mayRevoke(who *access.Caller, id string, known events.Identity) (revoked bool, err error) {
+	b, ok := known.Body.(events.TokenIssued)
+	if !ok || !revokesOwn(who, b.User, id) && d.manages(who, "user", b.User) != nil {
+		return false, noSuchToken(who, d, id)
+	}
+	return known.Deleted, nil
+}
+
+// revokesOwn reports whether a token is who's own to revoke: with a limited one,
+// that is this one.
+func revokesOwn(who *access.Caller, user, id string) bool {
+	return user != "" && user == who.User() && (id == who.TokenID() || who.Scope().Manages(user))
+}
+
 // maySetPassword reports why who may not give a user a password, with which one
 // may do all that the user may.
 func (d delegation) maySetPassword(who *access.Caller, user string) error {
@@ -153,7 +187,7 @@ func (d delegation) maySetPassword(who *access.Caller, user string) error {
 	if err := d.mayChangeUser(who, user); err != nil {
 		return err
 	}
-	if !d.admin(who) && !who.Scope().IsZero() {
+	if !who.Scope().IsZero() {
 		return refused(who, "the token that you show is limited, and a password is not; use one without limits")
 	}
 	return nil

@@ -229,7 +229,7 @@ func (n *Node) idTokenCaller(ctx context.Context, issuer, idToken string) (*acce
 }
 
 // forgetExchanged takes away what this site knows of a token, which is void then.
-// A caller may do so with its own, an administrator with all. ok is false if there
+// A caller may do so with its own (see revokesOwn), an administrator with all. ok is false if there
 // is no such token that the caller may know of.
 func (n *Node) forgetExchanged(who *access.Caller, id string) (ok bool, err error) {
 	local := n.index.Load().Local(exchangedSpace)
@@ -241,7 +241,7 @@ func (n *Node) forgetExchanged(who *access.Caller, id string) (ok bool, err erro
 	if err := json.Unmarshal(b, &row); err != nil {
 		return false, fmt.Errorf("token %s in the index: %w", id, err)
 	}
-	if row.User != who.User() && n.allow(who, access.Everything) != nil {
+	if !revokesOwn(who, row.User, id) && n.allow(who, access.Everything) != nil {
 		return false, nil
 	}
 	return true, storeFailed(local.Delete(id), "forget token "+id)

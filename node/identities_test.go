@@ -214,7 +214,7 @@ func TestOwnTokens(t *testing.T) {
 	i := newIdentities(t)
 	i.user("alice")
 	i.user("bob")
-	limit := access.Scope{Repos: []string{"lib-*"}, Actions: []string{"read", "publish"}}
+	limit := access.Scope{Repos: []string{"lib-*", "alice"}, Actions: []string{"read", "publish", "manage"}}
 	alice := i.token(op, node.NewToken{User: "alice", Scope: limit, Lifetime: must(node.ParseLifetime("24h"))})
 	for _, c := range []struct {
 		what string

@@ -180,9 +180,11 @@ func (n *Node) issueToken(ctx context.Context, who *access.Caller, t awayToken) 
 }
 
 // RevokeToken ends a token for ever: one's own, or one of a user whom the caller may
-// manage. This site says so at once, whether or not it can reach others. Revoking
-// again does nothing. What was exchanged for an ID token is forgotten by its site. Errors: ErrUnauthorized, ErrForbidden, ErrNotFound, ErrInvalid,
-// ErrNoSpace, ErrUnavailable.
+// manage; with a limited token that has no room for managing the user, itself
+// alone. This site says so at once, whether or not it can reach others. Revoking
+// again does nothing. What was exchanged for an ID token is forgotten by its site.
+// Errors: ErrUnauthorized, ErrForbidden, ErrNotFound, ErrInvalid, ErrNoSpace,
+// ErrUnavailable.
 func (n *Node) RevokeToken(ctx context.Context, who *access.Caller, id, reason string) error {
 	if access.IsLocal(id) {
 		ok, err := n.forgetExchanged(who, id)
@@ -213,15 +215,6 @@ func (n *Node) RevokeToken(ctx context.Context, who *access.Caller, id, reason s
 		return []events.Body{events.TokenRevoked{ID: id, Reason: reason, Actor: who.Actor()}}, nil
 	})
 	return err
-}
-
-// mayRevoke reports why who may not revoke a token, and whether it is revoked.
-func (d delegation) mayRevoke(who *access.Caller, id string, known events.Identity) (revoked bool, err error) {
-	b, ok := known.Body.(events.TokenIssued)
-	if !ok || b.User != who.User() && d.manages(who, "user", b.User) != nil {
-		return false, noSuchToken(who, d, id)
-	}
-	return known.Deleted, nil
 }
 
 // noSuchToken is the same for a token that is not there and for one of others, but

@@ -31,6 +31,10 @@ func (s Scope) Or(outer Scope) Scope {
 	return s
 }
 
+// Manages reports whether a token so limited is good for managing what is called
+// name, if its user may.
+func (s Scope) Manages(name string) bool { return s.allows(Need{Action: Manage, Repo: name}) }
+
 // allows reports whether the scope has room for a need.
 func (s Scope) allows(n Need) bool {
 	if len(s.Actions) > 0 && !parseActions(s.Actions).has(n.Action) {
