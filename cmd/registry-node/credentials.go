@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 // credentials are the tokens that login stored for the user of this machine, by
 // server: scheme://host:port. They are in one file that nobody else can read.
 type credentials struct {
-	file    string
+	file    string            // empty: there is no place for any
 	Servers map[string]stored `json:"servers"`
 }
 
@@ -48,14 +49,16 @@ func (s stored) again(server string) string {
 // maxCredentials bounds the file, in bytes.
 const maxCredentials = 1 << 20
 
-// readCredentials reads what login stored: nothing, if there is no file. It fails
+// readCredentials reads what login stored: nothing, if there is no file, or no place
+// for one, as in a job without a home directory. It fails
 // if somebody else can read the file, as its tokens are no secrets then.
 func readCredentials() (*credentials, error) {
+	c := &credentials{Servers: map[string]stored{}}
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return nil, fmt.Errorf("there is no place for tokens: %w", err)
+		return c, nil
 	}
-	c := &credentials{file: filepath.Join(dir, "registry-node", "credentials.json"), Servers: map[string]stored{}}
+	c.file = filepath.Join(dir, "registry-node", "credentials.json")
 	text, err := readPrivate(c.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -97,20 +100,72 @@ func readPrivate(file string) ([]byte, error) {
 	return text, nil
 }
 
-// write stores the tokens, all or none.
-func (c *credentials) write() error {
-	dir := filepath.Dir(c.file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// credentialsPatience is how long a change of the stored tokens waits for another.
+const credentialsPatience = 10 * time.Second
+
+// changeCredentials reads what login stored, has it changed, and stores that. No
+// other process changes it meanwhile.
+func changeCredentials(ctx context.Context, change func(*credentials) error) error {
+	unlock, err := lockCredentials(ctx)
+	if err != nil {
+		return fmt.Errorf("the tokens that login stored: %w", err)
+	}
+	defer unlock() // the lock ends with the file, whatever closing that says
+	c, err := readCredentials()
+	if err != nil {
 		return err
+	}
+	if err := change(c); err != nil {
+		return err
+	}
+	if err := c.write(); err != nil {
+		return fmt.Errorf("store the token: %w", err)
+	}
+	return nil
+}
+
+// lockCredentials makes the directory for tokens, and waits for its lock.
+func lockCredentials(ctx context.Context) (unlock func() error, err error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return nil, fmt.Errorf("there is no place for them: %w", err)
+	}
+	dir = filepath.Join(dir, "registry-node")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil { // it may have been there
-		return err
+		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, credentialsPatience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		unlock, taken, err := node.LockFile(filepath.Join(dir, "credentials.lock"))
+		if !taken {
+			return unlock, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another command is changing them: %w", ctx.Err())
+		}
+	}
+}
+
+// write stores the tokens, all or none. A symbolic link stays one, to what they are
+// stored in.
+func (c *credentials) write() error {
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
 	}
-	return node.WriteFile(c.file, append(text, '\n'), 0o600)
+	file, err := filepath.EvalSymlinks(c.file)
+	if err != nil { // there is none yet
+		file = c.file
+	}
+	return node.WriteFile(file, append(text, '\n'), 0o600)
 }
 
 // servers returns the servers that there are tokens for, sorted.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,12 +41,11 @@ func configured(t *testing.T) string {
 // storing stores a token for a server, as login does.
 func storing(t *testing.T, server string, s stored) {
 	t.Helper()
-	c, err := readCredentials()
+	err := changeCredentials(t.Context(), func(c *credentials) error {
+		c.Servers[server] = s
+		return nil
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	c.Servers[server] = s
-	if err := c.write(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,6 +140,65 @@ func TestLoginStoresATokenForItsUserAlone(t *testing.T) {
 		t.Errorf("after logout: %s, %v", text, err)
 	}
 	refused(t, exitNo, []string{"logout", "--server", server}, "there is none for any")
+}
+
+// TestCredentialsAreChangedInTurn has many change them at once; none is lost.
+func TestCredentialsAreChangedInTurn(t *testing.T) {
+	configured(t)
+	var changing sync.WaitGroup
+	const n = 8
+	for i := range n {
+		changing.Go(func() {
+			err := changeCredentials(t.Context(), func(c *credentials) error {
+				c.Servers[fmt.Sprintf("https://%d.test:443", i)] = stored{Token: "x"}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	changing.Wait()
+	c, err := readCredentials()
+	if err != nil || len(c.Servers) != n {
+		t.Errorf("%d of %d are stored, %v", len(c.Servers), n, err)
+	}
+}
+
+// TestLinkToCredentialsIsKept, as some keep their configuration elsewhere.
+func TestLinkToCredentialsIsKept(t *testing.T) {
+	file := configured(t)
+	storing(t, "https://a.test:443", stored{Token: "x"})
+	target := filepath.Join(t.TempDir(), "elsewhere.json")
+	if err := os.Rename(file, target); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, file); err != nil {
+		t.Skip(err)
+	}
+	storing(t, "https://b.test:443", stored{Token: "y"})
+	if info, err := os.Lstat(file); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link is gone: %v", err)
+	}
+	if text, err := os.ReadFile(target); err != nil || !strings.Contains(string(text), "b.test") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// TestNoHomeHasNoTokens: a job without a home directory needs none.
+func TestNoHomeHasNoTokens(t *testing.T) {
+	for _, name := range []string{"XDG_CONFIG_HOME", "AppData", "HOME"} {
+		t.Setenv(name, "")
+	}
+	server, got := whoami(t, nil)
+	if try(t, "repo", "list", "--server", server); len(got) != 1 {
+		t.Error("nothing was asked")
+	}
+	token := access.NewToken(false)
+	server, _ = whoami(t, map[string]string{token.Secret(): "alice"})
+	if r := typed(t, token.Secret(), "login", "--server", server); r.code != exitNo || !strings.Contains(r.stderr, "no place") {
+		t.Errorf("login: %+v", r)
+	}
 }
 
 func TestCredentialsThatOthersCanReadAreNotUsed(t *testing.T) {

@@ -78,18 +78,17 @@ func login(cmd *cobra.Command, f loginFlags) error {
 	if err != nil {
 		return err
 	}
-	return keep(cmd.OutOrStdout(), u, s)
+	return keep(cmd.Context(), cmd.OutOrStdout(), u, s)
 }
 
 // keep stores a token for a server.
-func keep(stdout io.Writer, u *url.URL, s stored) error {
-	c, err := readCredentials()
+func keep(ctx context.Context, stdout io.Writer, u *url.URL, s stored) error {
+	err := changeCredentials(ctx, func(c *credentials) error {
+		c.Servers[serverKey(u)] = s
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	c.Servers[serverKey(u)] = s
-	if err := c.write(); err != nil {
-		return fmt.Errorf("store the token: %w", err)
 	}
 	until := ""
 	if !s.Expires.IsZero() {
@@ -149,28 +148,28 @@ until it expires or is revoked.`,
 			if err != nil {
 				return err
 			}
-			return forget(cmd.OutOrStdout(), serverKey(u))
+			return forget(cmd.Context(), cmd.OutOrStdout(), serverKey(u))
 		},
 	}
 	cmd.Flags().StringVar(&t.server, "server", "", "`URL` of the node (default $"+serverEnv+" or "+defaultServer+")")
 	return cmd
 }
 
-func forget(stdout io.Writer, server string) error {
-	c, err := readCredentials()
-	if err != nil {
-		return err
-	}
-	s, ok := c.Servers[server]
-	if !ok {
-		have := "there is none for any"
-		if list := c.servers(); len(list) > 0 {
-			have = "there are tokens for " + strings.Join(list, ", ")
+func forget(ctx context.Context, stdout io.Writer, server string) error {
+	var s stored
+	err := changeCredentials(ctx, func(c *credentials) error {
+		var ok bool
+		if s, ok = c.Servers[server]; !ok {
+			have := "there is none for any"
+			if list := c.servers(); len(list) > 0 {
+				have = "there are tokens for " + strings.Join(list, ", ")
+			}
+			return fmt.Errorf("no token is stored for %s; %s", server, have)
 		}
-		return fmt.Errorf("no token is stored for %s; %s", server, have)
-	}
-	delete(c.Servers, server)
-	if err := c.write(); err != nil {
+		delete(c.Servers, server)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	id := "it"

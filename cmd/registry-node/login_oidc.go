@@ -54,7 +54,7 @@ func loginOIDC(cmd *cobra.Command, t target, u *url.URL, name string) error {
 	if err != nil {
 		return err
 	}
-	return keep(cmd.OutOrStdout(), u, stored{Token: got.Token, User: got.User, Expires: got.Expires, Issuer: is.Name})
+	return keep(cmd.Context(), cmd.OutOrStdout(), u, stored{Token: got.Token, User: got.User, Expires: got.Expires, Issuer: is.Name})
 }
 
 // loginIssuer returns the issuer where people sign in: the one of a name, or the
