@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,9 @@ const sweepEvery = time.Minute
 type exchanges struct {
 	verifier *access.Verifier
 	swept    atomic.Int64 // when, in Unix seconds
+
+	mu sync.Mutex // held while rows are written or swept; guards at
+	at string     // the row behind which sweeping goes on
 }
 
 func newExchanges() *exchanges { return &exchanges{verifier: access.NewVerifier(nil, nil)} }
@@ -54,6 +58,7 @@ type exchangedToken struct {
 	Issuer  string         `json:"issuer"`
 	Rule    events.Digest  `json:"rule"` // the issuer as it was
 	Expires time.Time      `json:"expires"`
+	Given   time.Time      `json:"given"`
 	IDToken []byte         `json:"id_token"` // sealed, see access.Token.Seal
 }
 
@@ -92,7 +97,7 @@ func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged,
 	if err != nil {
 		return Exchanged{}, err
 	}
-	row := exchangedToken{t.Hash(), proof.User, id.Since.Event, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), sealed}
+	row := exchangedToken{t.Hash(), proof.User, id.Since.Event, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), now, sealed}
 	if err := n.putExchanged(t.ID(), row); err != nil {
 		return Exchanged{}, err
 	}
@@ -124,14 +129,6 @@ func (n *Node) signsIn(user string) (events.Identity, error) {
 		return id, fail(ErrForbidden, "the ID token is valid, and stands for user %q, whom this registry does not have, or has disabled", user)
 	}
 	return id, nil
-}
-
-func (n *Node) putExchanged(id string, row exchangedToken) error {
-	b, err := json.Marshal(row)
-	if err != nil {
-		return err
-	}
-	return storeFailed(n.index.Load().Local(exchangedSpace).Set(id, b), "keep token "+id)
 }
 
 // exchanged returns what this site knows of a token. Errors: ErrUnauthorized.
@@ -244,29 +241,7 @@ func (n *Node) forgetExchanged(who *access.Caller, id string) (ok bool, err erro
 	if !revokesOwn(who, row.User, id) && n.allow(who, access.Everything) != nil {
 		return false, nil
 	}
-	return true, storeFailed(local.Delete(id), "forget token "+id)
-}
-
-// sweepExchanged takes away the rows of tokens that have expired, now and then.
-// What fails is tried again the next time.
-func (n *Node) sweepExchanged(now time.Time) {
-	last := n.exchanges.swept.Load()
-	if now.Unix()-last < int64(sweepEvery/time.Second) || !n.exchanges.swept.CompareAndSwap(last, now.Unix()) {
-		return
-	}
-	local := n.index.Load().Local(exchangedSpace)
-	for r, err := range local.All("") {
-		if err != nil {
-			n.logger.Warn("expired tokens are not taken away", "error", err)
-			return
-		}
-		var row exchangedToken
-		if json.Unmarshal(r.Value, &row) == nil && now.Before(row.Expires) {
-			continue
-		}
-		if err := local.Delete(r.Key); err != nil {
-			n.logger.Warn("an expired token is not taken away", "token", r.Key, "error", err)
-			return
-		}
-	}
+	n.exchanges.mu.Lock()
+	defer n.exchanges.mu.Unlock()
+	return true, storeFailed(n.dropExchanged(id, row), "forget token "+id)
 }
