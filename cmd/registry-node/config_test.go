@@ -45,7 +45,7 @@ func TestConfigFileNamedByEnvironment(t *testing.T) {
 func TestEveryFlagIsASetting(t *testing.T) {
 	values := map[string]string{
 		"data": "d", "init": "true", "site": "s", "listen": "localhost:1", "tls-cert": "c", "tls-key": "k",
-		"insecure-http": "true", "tls-self-signed": "true", "trusted-proxy": "10.0.0.0/8,192.0.2.1/32",
+		"conns": "70", "conns-address": "60", "insecure-http": "true", "tls-self-signed": "true", "trusted-proxy": "10.0.0.0/8,192.0.2.1/32",
 		"rate-address": "1", "rate-user": "2", "rate-publish": "3", "rate-misses": "4", "log-level": "debug", "log-format": "json",
 		"access-log": "all", "access-days": "7", "audit-days": "8", "peer-listen": "localhost:2", "advertise": "host", "peer-bandwidth": "10MiB",
 	}
