@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"registry-node/events"
@@ -93,7 +94,7 @@ func (n *Node) putGroup(ctx context.Context, who *access.Caller, c awayGroup) (g
 			return nil, fail(ErrNotFound, "there is no group called %q; make it with: registry-node group set %s", c.Name, c.Name)
 		}
 		if !exists {
-			if err := d.mayAdd(who, "groups", len(d.groups)); err != nil {
+			if err := errors.Join(d.mayAdd(who, "groups", len(d.groups)), d.leftOver("group:"+c.Name)); err != nil {
 				return nil, err
 			}
 		}
@@ -102,7 +103,6 @@ func (n *Node) putGroup(ctx context.Context, who *access.Caller, c awayGroup) (g
 		if exists && slices.Equal(members, old) {
 			return nil, nil
 		}
-		more := !exists
 		for _, m := range members {
 			if slices.Contains(old, m) {
 				continue
@@ -110,9 +110,8 @@ func (n *Node) putGroup(ctx context.Context, who *access.Caller, c awayGroup) (g
 			if _, err := v.knownUser(m); err != nil {
 				return nil, err
 			}
-			more = true
 		}
-		if err := v.room(events.KeyGroup(c.Name), more); err != nil {
+		if err := v.room(events.KeyGroup(c.Name), true); err != nil {
 			return nil, err
 		}
 		return []events.Body{events.GroupChanged{Name: c.Name, Members: members, Actor: who.Actor()}}, nil

@@ -70,8 +70,9 @@ func checkIdentityName(what, name string) error {
 	return nil
 }
 
-// spareFacts are kept in each record for what ends something: nobody can change a
-// user so often that it can't be disabled or deleted any more.
+// spareFacts are kept in each record for what ends something, and for taking out of
+// groups and rules who is deleted: nobody can change a user so often that it can't
+// be disabled or deleted any more. Other removals of members have none of it.
 const spareFacts = 64
 
 // room reports why a record may not be changed any more, if it is more than an end
@@ -110,7 +111,10 @@ func (n *Node) deletePrincipal(ctx context.Context, principal string, who *acces
 				return nil, err
 			}
 			var bodies []events.Body
-			if bodies, last = d.withdraw(principal, who.Actor()); last {
+			if bodies, last, err = d.withdraw(v, principal, who.Actor()); err != nil {
+				return nil, err
+			}
+			if last {
 				bodies = append(bodies, end)
 			}
 			return bodies, nil
@@ -122,8 +126,10 @@ func (n *Node) deletePrincipal(ctx context.Context, principal string, who *acces
 }
 
 // withdraw returns what takes a principal out of groups and rules, or a part of it
-// with all false.
-func (d delegation) withdraw(principal, actor string) (bodies []events.Body, all bool) {
+// with all false. It stays in those whose records are full to the end: that is not
+// to keep a user from being deleted, has no effect while there is none, and leftOver
+// keeps the name from being used again meanwhile.
+func (d delegation) withdraw(v view, principal, actor string) (bodies []events.Body, all bool, err error) {
 	size := 0
 	full := func(texts ...[]string) bool {
 		for _, t := range texts {
@@ -136,22 +142,55 @@ func (d delegation) withdraw(principal, actor string) (bodies []events.Body, all
 	user, _ := strings.CutPrefix(principal, "user:")
 	for _, name := range sortedKeys(d.groups) {
 		if members := d.groups[name]; user != principal && slices.Contains(members, user) {
+			if stuck, err := v.full(events.KeyGroup(name)); err != nil {
+				return nil, false, err
+			} else if stuck {
+				continue
+			}
 			if full(members) {
-				return bodies, false
+				return bodies, false, nil
 			}
 			bodies = append(bodies, events.GroupChanged{Name: name, Members: leaveOut(members, user), Actor: actor})
 		}
 	}
 	for _, name := range sortedKeys(d.rules) {
 		if g := d.rules[name].Grant; slices.Contains(g.Principals, principal) {
+			if stuck, err := v.full(events.KeyPermission(name)); err != nil {
+				return nil, false, err
+			} else if stuck {
+				continue
+			}
 			if full(g.Principals, g.Repos) {
-				return bodies, false
+				return bodies, false, nil
 			}
 			g.Principals = leaveOut(g.Principals, principal)
 			bodies = append(bodies, events.PermissionChanged{Name: name, Grant: g, Actor: actor})
 		}
 	}
-	return bodies, true
+	return bodies, true, nil
+}
+
+// full reports whether the record takes no more facts of this site at all.
+func (v view) full(k events.Key) (bool, error) {
+	cs, err := v.txn.Get(k)
+	return cs.Of(v.at.Site).Full(), err
+}
+
+// leftOver reports why nobody may be made of a name: a group or rule has it still,
+// of somebody who was deleted, and would be the new one's.
+func (d delegation) leftOver(principal string) error {
+	user, is := strings.CutPrefix(principal, "user:")
+	for _, name := range sortedKeys(d.groups) {
+		if is && slices.Contains(d.groups[name], user) {
+			return fail(ErrExists, "group %s still has a deleted %s, and takes no more changes; delete the group first, or use another name", name, principal)
+		}
+	}
+	for _, name := range sortedKeys(d.rules) {
+		if slices.Contains(d.rules[name].Principals, principal) {
+			return fail(ErrExists, "rule %s is still for a deleted %s; change or delete the rule first, or use another name", name, principal)
+		}
+	}
+	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

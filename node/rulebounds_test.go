@@ -57,3 +57,30 @@ func TestRulesAndGroupsAreBounded(t *testing.T) {
 	wantErr(t, "a rule too many", put(op, "x", another), node.ErrTooLarge)
 	wantErr(t, "a group too many", group(op, "x"), node.ErrTooLarge)
 }
+
+// A group that was changed too often takes no removals for their own sake, and does
+// not keep its members from being deleted; nor is the name used again while it is
+// in there.
+func TestFullGroupsKeepNobody(t *testing.T) {
+	i := newIdentities(t)
+	i.group("team")
+	i.user("alice", "team")
+	fill := func(to int) {
+		t.Helper()
+		for n := 2; n < to; n += 500 {
+			bodies := slices.Repeat([]events.Body{events.GroupChanged{Name: "team", Members: []string{"alice"}}}, min(500, to-n))
+			if err := i.Record(t.Context(), bodies...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill(4096 - 64)
+	_, _, err := i.PutGroup(t.Context(), op, "team", node.GroupChange{Remove: []string{"alice"}})
+	wantErr(t, "a removal", err, node.ErrTooLarge)
+	_, _, err = i.PutUser(t.Context(), op, "alice", node.UserChange{Groups: &[]string{}})
+	wantErr(t, "a removal by the user", err, node.ErrTooLarge)
+	fill(2 + 64)
+	wantErr(t, "deletion", i.DeleteUser(t.Context(), op, "alice"), nil)
+	_, _, err = i.PutUser(t.Context(), op, "alice", node.UserChange{})
+	wantErr(t, "another of that name", err, node.ErrExists)
+}

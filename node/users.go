@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -201,7 +202,7 @@ func (n *Node) decideUser(v view, who *access.Caller, u awayUser) (bodies []even
 		return nil, false, err
 	}
 	if !exists {
-		if err := checkNewUser(u.Name); err != nil {
+		if err := errors.Join(checkNewUser(u.Name), d.leftOver("user:"+u.Name)); err != nil {
 			return nil, false, err
 		}
 		old = events.User{}
@@ -277,7 +278,7 @@ func (d delegation) regroup(v view, who *access.Caller, user string, groups []st
 		if wanted {
 			members = sortedSet(append(members, user))
 		}
-		if err := v.room(events.KeyGroup(name), wanted); err != nil {
+		if err := v.room(events.KeyGroup(name), true); err != nil {
 			return nil, err
 		}
 		bodies = append(bodies, events.GroupChanged{Name: name, Members: members, Actor: who.Actor()})
