@@ -124,10 +124,6 @@ func (l *AuditLog) note(a Audit) {
 	l.log.note(a.cleaned(), a.Outcome == outcomeDone || a.Position != "")
 }
 
-// flush returns when all lines that were noted before are in the file, or ctx
-// ends.
-func (l *AuditLog) flush(ctx context.Context) error { return l.log.flush(ctx) }
-
 // written returns how many lines were written.
 func (l *AuditLog) written() float64 {
 	if l == nil {

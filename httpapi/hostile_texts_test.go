@@ -47,8 +47,8 @@ func TestHostileTexts(t *testing.T) {
 				h.set("PUT", teamMods+"team-a.test/lib/"+name+"/@v/v1.0.0", "{zip}")
 			}
 			target := fill(place.target, text, name)
-			if strings.Contains(target, "{token}") {
-				target = strings.Replace(target, "{token}", tokenID(h.token(`{"user":"team-a-bot"}`)), 1)
+			if before, after, ok := strings.Cut(target, "{token}"); ok {
+				target = before + tokenID(h.token(`{"user":"team-a-bot"}`)) + after
 			}
 			seq := h.seq()
 			a := h.ask(admin, place.method, target, body)

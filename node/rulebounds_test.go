@@ -65,21 +65,26 @@ func TestFullGroupsKeepNobody(t *testing.T) {
 	i := newIdentities(t)
 	i.group("team")
 	i.user("alice", "team")
-	fill := func(to int) {
-		t.Helper()
-		for n := 2; n < to; n += 500 {
-			bodies := slices.Repeat([]events.Body{events.GroupChanged{Name: "team", Members: []string{"alice"}}}, min(500, to-n))
-			if err := i.Record(t.Context(), bodies...); err != nil {
-				t.Fatal(err)
+	// fill adds facts of so many bytes to the record of the group, as long as it takes any.
+	fill := func(size int) {
+		const name = 128
+		for size > 0 {
+			b := events.GroupChanged{Name: "team", Members: []string{"alice"}}
+			for n := range min(4000, size/name+1) {
+				b.Members = append(b.Members, fmt.Sprintf("u%0*d", name-1, n))
 			}
+			if i.Record(t.Context(), b) != nil {
+				return // it is full
+			}
+			size -= len(b.Members) * name
 		}
 	}
-	fill(4096 - 64)
+	fill(8<<20 - 64<<10) // of 8 MiB, the last 64th is for deletions
 	_, _, err := i.PutGroup(t.Context(), op, "team", node.GroupChange{Remove: []string{"alice"}})
 	wantErr(t, "a removal", err, node.ErrTooLarge)
 	_, _, err = i.PutUser(t.Context(), op, "alice", node.UserChange{Groups: &[]string{}})
 	wantErr(t, "a removal by the user", err, node.ErrTooLarge)
-	fill(2 + 64)
+	fill(256 << 10)
 	wantErr(t, "deletion", i.DeleteUser(t.Context(), op, "alice"), nil)
 	_, _, err = i.PutUser(t.Context(), op, "alice", node.UserChange{})
 	wantErr(t, "another of that name", err, node.ErrExists)

@@ -37,9 +37,6 @@ func (a Action) String() string {
 // actions is a set of them.
 type actions uint8
 
-// allActions is what no limit stands for.
-const allActions actions = 0xff
-
 // parseActions returns the actions of these names; those of a later version of
 // this program, which means something else by them, are left out.
 func parseActions(names []string) (set actions) {
