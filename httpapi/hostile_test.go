@@ -44,6 +44,9 @@ type hostile struct {
 }
 
 func newHostile(t *testing.T) *hostile {
+	if testing.Short() {
+		t.Skip("hundreds of requests, one after the other; not with -short")
+	}
 	w := newRoles(t)
 	beside := filepath.Dir(w.dir)
 	h := &hostile{roles: w, canary: "canary-" + strings.ToLower(rand.Text())}
