@@ -28,13 +28,7 @@ func (n *Node) Hide(ctx context.Context, who *access.Caller, repo events.RepoNam
 	if err != nil {
 		return err
 	}
-	home := func(d *events.Directory) events.Site {
-		if now := d.Repo(r.ID); now != nil {
-			return now.Home()
-		}
-		return n.id.Site
-	}
-	return n.atHome(ctx, home, func() error {
+	return n.atHome(ctx, n.homeOf(r.ID), func() error {
 		_, err := n.hide(ctx, who, a)
 		return err
 	}, func(home events.Site) error {

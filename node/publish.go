@@ -82,13 +82,7 @@ func (n *Node) Publish(ctx context.Context, who *access.Caller, p Publication) (
 // publish decides about a publication at the repository's home. Once the zip is
 // stored here it stays so while sites find out who is home.
 func (n *Node) publish(ctx context.Context, a admission) (p Published, err error) {
-	home := func(d *events.Directory) events.Site {
-		if r := d.Repo(a.repo.ID); r != nil {
-			return r.Home()
-		}
-		return n.id.Site
-	}
-	err = n.atHome(ctx, home, func() error {
+	err = n.atHome(ctx, n.homeOf(a.repo.ID), func() error {
 		got, err := n.admit(ctx, a)
 		p = published(a.repo, a.mv, got)
 		return err
@@ -100,6 +94,17 @@ func (n *Node) publish(ctx context.Context, a admission) (p Published, err error
 		return Published{}, err
 	}
 	return p, nil
+}
+
+// homeOf returns what finds the site that decides what is in a repository: this one,
+// which then says so, if there is no such repository any more.
+func (n *Node) homeOf(id events.RepoID) func(*events.Directory) events.Site {
+	return func(d *events.Directory) events.Site {
+		if r := d.Repo(id); r != nil {
+			return r.Home()
+		}
+		return n.id.Site
+	}
 }
 
 func published(r *events.Repo, mv module.Version, got admitted) Published {
