@@ -61,7 +61,9 @@ func (r *Repository) unlessAbsent(mv module.Version, fetch func(*remote) error) 
 		return err
 	}
 	began := time.Now()
-	r.Misses.take()
+	if !r.Misses.take() {
+		return overspent(k.String())
+	}
 	err = fetch(rem)
 	if !errors.Is(err, ErrNotFound) {
 		r.Misses.giveBack()

@@ -190,7 +190,11 @@ func (r *Repository) ask(ctx context.Context, path, query string) (seen, error) 
 		if s, ok := r.askedBefore(k); ok {
 			return s, nil
 		}
-		r.Misses.take()
+		if !r.Misses.take() {
+			s, err := r.lastSeen(k)
+			s.err = overspent(k.String())
+			return s, err
+		}
 		s, err := r.askUpstream(ctx, k)
 		if !s.absent {
 			r.Misses.giveBack()

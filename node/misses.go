@@ -34,15 +34,20 @@ func (m *Misses) spent() bool {
 }
 
 // take counts a question as one for what is not there, as long as its answer is
-// under way: else many at once would all be free.
-func (m *Misses) take() {
+// under way: else many at once would all be free. It reports whether it may be
+// asked.
+func (m *Misses) take() bool {
 	if m == nil {
-		return
+		return true
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.refill()
+	if m.left < 1 {
+		return false
+	}
 	m.left--
+	return true
 }
 
 // giveBack is for a question whose answer was not that.

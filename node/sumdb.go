@@ -57,9 +57,7 @@ func (r *Repository) Sumdb(ctx context.Context, path string) (upstream.Answer, e
 // askDatabase answers what path asks of a checksum database, from what is held
 // here if no upstream is to be asked.
 func (r *Repository) askDatabase(ctx context.Context, rem *remote, path string) (upstream.Answer, error) {
-	spent := r.Misses.spent()
-	if !r.HeldOnly && !spent {
-		r.Misses.take()
+	if !r.HeldOnly && r.Misses.take() {
 		a, err := rem.sumdb.Serve(ctx, path)
 		if !errors.Is(err, upstream.ErrNotInDatabase) {
 			r.Misses.giveBack()
