@@ -44,14 +44,17 @@ func sendProblem(w *writer, r *http.Request, f failure) {
 }
 
 // reply answers with a value in JSON.
-func reply(c echo.Context, status int, v any) error {
+func reply(c echo.Context, status int, v any) error { return replyAs(c, status, typeJSON, v) }
+
+// replyAs is reply with another content type.
+func replyAs(c echo.Context, status int, contentType []string, v any) error {
 	body, err := marshal(v)
 	if err != nil {
 		return err
 	}
 	w := c.Response().Writer.(*writer)
 	w.Header()["Cache-Control"] = cacheNever
-	send(w, c.Request(), status, typeJSON, body)
+	send(w, c.Request(), status, contentType, body)
 	return nil
 }
 

@@ -129,6 +129,11 @@ var expectations = []expectation{
 	{route: "PUT /api/v1/issuers/:name", target: "/api/v1/issuers/ci-{n}", body: goodCI, may: admins, status: 201},
 	{route: "GET /api/v1/issuers/:name", target: "/api/v1/issuers/nowhere", may: admins, status: 404},
 	{route: "DELETE /api/v1/issuers/:name", target: "/api/v1/issuers/ci-{n}", may: admins, status: 204, before: "PUT /api/v1/issuers/ci-{n} " + goodCI},
+	// What an Artifactory has.
+	{route: "GET /artifactory/api/system/version", target: "/artifactory/api/system/version", may: everybody, status: 200},
+	{route: "GET /artifactory/api/system/ping", target: "/artifactory/api/system/ping", may: everybody, status: 200},
+	{route: "POST /artifactory/api/system/usage", target: "/artifactory/api/system/usage", body: `{"productId":"x"}`, may: everybody, status: 200},
+	{route: "POST /jfconnect/api/v1/backoffice/metrics/log", target: "/jfconnect/api/v1/backoffice/metrics/log", body: `{"value":1}`, may: everybody, status: 200},
 	// Sites, and what can't be taken back.
 	{route: "GET /api/v1/sites", target: "/api/v1/sites", may: admins, status: 200},
 	{route: "POST /api/v1/sites", target: "/api/v1/sites", body: `{"name":"oslo"}`, may: admins, status: 503}, // it listens for none

@@ -1,12 +1,10 @@
 package httpapi
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
 	"registry-node/events"
@@ -98,22 +96,8 @@ func parsePublication(escaped string) (p node.Publication, err error) {
 	if i < 0 {
 		return p, fail(node.ErrInvalid, "the path lacks /@v/<version>: "+publishSyntax)
 	}
-	mod, version := path[:i], path[i+len(versionsInfix):]
-	if strings.Contains(mod, "!") {
-		if mod, err = module.UnescapePath(mod); err != nil {
-			return p, invalid(err)
-		}
-	}
-	if strings.Contains(version, "!") {
-		if version, err = module.UnescapeVersion(version); err != nil {
-			return p, invalid(err)
-		}
-	}
-	if len(version) > maxVersion {
-		return p, fail(node.ErrInvalid, fmt.Sprintf("version %s is longer than %d bytes", quote(version), maxVersion))
-	}
-	p.Version = module.Version{Path: mod, Version: version}
-	return p, nil
+	p.Version, err = unescapeRaw(path[:i], path[i+len(versionsInfix):])
+	return p, err
 }
 
 // parseTime parses the commit time of a publication; none is the zero Time.

@@ -273,6 +273,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	s.routeRemotes(e)
 	s.routeOIDC(e)
 	s.routeIdentities(e)
+	s.routeArtifactory(e)
 	e.POST("/api/v1/verify", s.verify)
 	e.POST("/api/v1/rebuild", s.rebuild)
 	return e
@@ -309,10 +310,11 @@ func belowGo(r *http.Request) bool {
 	return r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix) || strings.HasPrefix(r.URL.Path, atLeastPrefix)
 }
 
-// refuse answers with an error: in text below /go/ and /at-least/, else in JSON. An
-// answer that has begun is cut, so that it isn't taken for whole.
+// refuse answers with an error: in text to those who read modules, but for the JFrog
+// CLI, else in JSON. An answer that has begun is cut, so that it isn't taken for
+// whole.
 func (s *Server) refuse(w *writer, r *http.Request, err error) {
-	module := belowGo(r)
+	module := readsModules(r)
 	f := failureOf(r.Context(), err, module)
 	if w.audit != nil {
 		w.audit.Code = f.code
@@ -329,12 +331,15 @@ func (s *Server) refuse(w *writer, r *http.Request, err error) {
 	if f.status == http.StatusUnauthorized {
 		w.Header()["Www-Authenticate"] = basicRealm
 	}
-	if f.status == http.StatusUnauthorized && module && !s.overTLS(r) {
-		f.text += "\nthe go command sends credentials over https only"
-	}
-	if !module {
+	switch {
+	case isArtifactory(r) && (!module || isJFrogCLI(r)):
+		sendArtifactoryProblem(w, r, f)
+		return
+	case !module:
 		sendProblem(w, r, f)
 		return
+	case f.status == http.StatusUnauthorized && !s.overTLS(r):
+		f.text += "\nthe go command sends credentials over https only"
 	}
 	h := w.Header()
 	h["Cache-Control"] = f.cache(err)
