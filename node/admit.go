@@ -225,23 +225,31 @@ func (a *admission) checkGoMod(z upstream.Zip) error {
 		a.mv.Path, a.mv.Version, z.GoModH1, a.modH1)
 }
 
-// storeBlobs makes what is too large for an event durable as blobs, and
-// completes the content.
-func (n *Node) storeBlobs(ctx context.Context, a *admission, c *events.Content) error {
-	what := a.mv.Path + "@" + a.mv.Version
+// describe completes the content with what an event says of it: a go.mod that is
+// too large for one is named as a blob, as the zip is.
+func (a *admission) describe(c *events.Content) {
 	c.Info = a.info
 	if len(a.mod) <= events.MaxInline {
 		c.Mod = a.mod
 	} else {
 		c.ModBlob = events.Blob{Digest: events.DigestOf(a.mod), Size: int64(len(a.mod))}
+	}
+	if a.zip != nil {
+		c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
+	}
+}
+
+// storeBlobs completes the content and makes the blobs in it durable.
+func (n *Node) storeBlobs(ctx context.Context, a *admission, c *events.Content) error {
+	a.describe(c)
+	if !c.ModBlob.IsZero() {
 		if err := n.blobs.store.Put(ctx, c.ModBlob.Digest, c.ModBlob.Size, bytes.NewReader(a.mod)); err != nil {
-			return storeFailed(err, what)
+			return storeFailed(err, a.mv.Path+"@"+a.mv.Version)
 		}
 	}
 	if a.zip == nil {
 		return nil
 	}
-	c.Zip = events.Blob{Digest: a.zip.Digest(), Size: a.zip.Size()}
 	if !a.keeps() {
 		return n.setUnkept(c.Zip.Digest)
 	}
@@ -278,37 +286,12 @@ func (n *Node) vouched(a *admission, c events.Content) {
 	}
 }
 
-// propose has the log record the content, unless it is there already. Whether
-// it may be is decided by what the site knows at that moment.
+// propose has the log record the content, unless it is there already.
 func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admitted, error) {
 	var out admitted
-	at, err := n.commits.propose(ctx, func(v view) ([]events.Body, error) {
-		r := v.dir.Repo(a.repo.ID)
-		if r == nil || r.Deleted {
-			return nil, fail(ErrNotFound, "repository %s has been deleted", a.repo.Name)
-		}
-		if err := a.allowed(v.dir, r); err != nil {
-			return nil, err
-		}
-		if a.published {
-			if err := n.isHomeOf(r); err != nil {
-				return nil, err
-			}
-		}
-		cs, err := v.txn.Get(events.KeyVersion(r.ID, a.mv))
-		if err != nil {
-			return nil, err
-		}
-		held := v.dir.ResolveVersion(r, cs)
-		if err := a.conflict(r, &held, c); err != nil {
-			return nil, err
-		}
-		if h := a.fits(&held, c); h != nil && a.contained(h, c) {
-			out = admitted{h.First.Event, h.First.Time, true, h.Content}
-			return nil, nil
-		}
-		out = admitted{Event: v.at, Content: c}
-		return []events.Body{a.body(r, c)}, nil
+	at, err := n.commits.propose(ctx, func(v view) (bodies []events.Body, err error) {
+		out, bodies, err = n.decide(v, &a, c)
+		return bodies, err
 	})
 	if err != nil {
 		return admitted{}, a.unrecordable(err)
@@ -317,6 +300,37 @@ func (n *Node) propose(ctx context.Context, a admission, c events.Content) (admi
 		out.Time = at.Time
 	}
 	return out, nil
+}
+
+// decide says which events record the content: none if it is there already.
+// Whether it may be is decided by what the site knows at that moment. The time of
+// what is recorded now is for the caller to set.
+func (n *Node) decide(v view, a *admission, c events.Content) (admitted, []events.Body, error) {
+	none := admitted{}
+	r := v.dir.Repo(a.repo.ID)
+	if r == nil || r.Deleted {
+		return none, nil, fail(ErrNotFound, "repository %s has been deleted", a.repo.Name)
+	}
+	if err := a.allowed(v.dir, r); err != nil {
+		return none, nil, err
+	}
+	if a.published {
+		if err := n.isHomeOf(r); err != nil {
+			return none, nil, err
+		}
+	}
+	cs, err := v.txn.Get(events.KeyVersion(r.ID, a.mv))
+	if err != nil {
+		return none, nil, err
+	}
+	held := v.dir.ResolveVersion(r, cs)
+	if err := a.conflict(r, &held, c); err != nil {
+		return none, nil, err
+	}
+	if h := a.fits(&held, c); h != nil && a.contained(h, c) {
+		return admitted{h.First.Event, h.First.Time, true, h.Content}, nil, nil
+	}
+	return admitted{Event: v.at, Content: c}, []events.Body{a.body(r, c)}, nil
 }
 
 // unrecordable says whose fault it is that an event can't hold what is admitted:

@@ -52,31 +52,40 @@ type Published struct {
 // ErrInvalid (path or version), ErrTooLarge, ErrUnprocessable (the zip breaks a
 // rule), ErrExists (there is other content), ErrNoSpace, ErrUnavailable.
 func (n *Node) Publish(ctx context.Context, who *access.Caller, p Publication) (Published, error) {
-	r, err := n.deployable(who, p.Repo, p.Version.Path)
+	a, err := n.arrive(ctx, who, p)
 	if err != nil {
 		return Published{}, err
 	}
+	defer a.zip.Discard()
+	return n.publish(ctx, a)
+}
+
+// arrive stages the zip of a publication that may be, as far as its name says. Who
+// calls it discards the stage.
+func (n *Node) arrive(ctx context.Context, who *access.Caller, p Publication) (admission, error) {
+	r, err := n.deployable(who, p.Repo, p.Version.Path)
+	if err != nil {
+		return admission{}, err
+	}
 	if err := events.CheckVersion(p.Version); err != nil {
-		return Published{}, because(err, ErrInvalid, "%v", err)
+		return admission{}, because(err, ErrInvalid, "%v", err)
 	}
 	a := admission{repo: r, mv: p.Version, published: true, at: p.Time, who: who, actor: who.Actor(), wantH1: p.H1}
 	if err := a.allowed(n.directory(), r); err != nil {
-		return Published{}, err
+		return admission{}, err
 	}
 	if err := n.space.check(); err != nil {
-		return Published{}, err
+		return admission{}, err
 	}
 	what := "publish " + p.Version.Path + "@" + p.Version.Version
-	stage, err := n.blobs.store.Stage(ctx, maxZip)
-	if err != nil {
-		return Published{}, storeFailed(err, what)
+	if a.zip, err = n.blobs.store.Stage(ctx, maxZip); err != nil {
+		return admission{}, storeFailed(err, what)
 	}
-	defer stage.Discard()
-	if _, err := io.Copy(stage, p.Zip); err != nil {
-		return Published{}, storeFailed(err, what)
+	if _, err := io.Copy(a.zip, p.Zip); err != nil {
+		a.zip.Discard()
+		return admission{}, storeFailed(err, what)
 	}
-	a.zip = stage
-	return n.publish(ctx, a)
+	return a, nil
 }
 
 // publish decides about a publication at the repository's home. Once the zip is

@@ -53,45 +53,63 @@ func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) 
 // publishFor publishes at this site, the home, what another site asks for.
 func (n *Node) publishFor(ctx context.Context, who *access.Caller, from events.Site, b awayPublication) (Published, events.Position, error) {
 	none := events.Position{}
-	mv := module.Version{Path: b.Module, Version: b.Version}
-	r := n.directory().Repo(b.Repo)
-	if r == nil || r.Deleted {
-		return Published{}, none, fail(ErrNotFound, "the repository does not exist at its home, site %s", n.id.Site)
-	}
-	if err := n.isHomeOf(r); err != nil {
-		return Published{}, none, err
-	}
-	if err := n.allow(who, access.Need{Action: access.Publish, Repo: r.Name.String(), Module: mv.Path}); err != nil {
-		return Published{}, none, err
-	}
-	if err := events.CheckVersion(mv); err != nil {
-		return Published{}, none, because(err, ErrInvalid, "%v", err)
-	}
-	a := admission{repo: r, mv: mv, published: true, at: b.Time, who: who, actor: who.Actor(), wantH1: b.H1}
-	if err := a.allowed(n.directory(), r); err != nil {
-		return Published{}, none, err
-	}
-	if b.Zip.Size < 0 || b.Zip.Size > maxZip {
-		return Published{}, none, fail(ErrTooLarge, "%s@%s: larger than a module zip may be (%d MiB)", mv.Path, mv.Version, maxZip>>20)
-	}
-	if err := n.space.check(); err != nil {
-		return Published{}, none, err
-	}
-	stage, err := n.blobs.store.Stage(ctx, b.Zip.Size)
+	r, err := n.deploysAtHome(b.Repo)
 	if err != nil {
-		return Published{}, none, storeFailed(err, "publish "+mv.String())
-	}
-	defer stage.Discard()
-	if err := n.sites.pullFrom(ctx, from, b.Zip, stage); err != nil {
 		return Published{}, none, err
 	}
-	a.zip = stage
+	a, err := n.pullPublication(ctx, who, from, r, b)
+	if err != nil {
+		return Published{}, none, err
+	}
+	defer a.zip.Discard()
 	got, err := n.admit(ctx, a)
 	if err != nil {
 		return Published{}, none, err
 	}
-	p := published(r, mv, got)
+	p := published(r, a.mv, got)
 	return p, p.At, nil
+}
+
+// deploysAtHome returns a repository that this site, its home, is asked to publish
+// into.
+func (n *Node) deploysAtHome(id events.RepoID) (*events.Repo, error) {
+	r := n.directory().Repo(id)
+	if r == nil || r.Deleted {
+		return nil, fail(ErrNotFound, "the repository does not exist at its home, site %s", n.id.Site)
+	}
+	return r, n.isHomeOf(r)
+}
+
+// pullPublication stages the zip of what site from wants published here, if it may
+// be. Who calls it discards the stage.
+func (n *Node) pullPublication(ctx context.Context, who *access.Caller, from events.Site, r *events.Repo, b awayPublication) (admission, error) {
+	mv := module.Version{Path: b.Module, Version: b.Version}
+	if err := n.allow(who, access.Need{Action: access.Publish, Repo: r.Name.String(), Module: mv.Path}); err != nil {
+		return admission{}, err
+	}
+	if err := events.CheckVersion(mv); err != nil {
+		return admission{}, because(err, ErrInvalid, "%v", err)
+	}
+	a := admission{repo: r, mv: mv, published: true, at: b.Time, who: who, actor: who.Actor(), wantH1: b.H1}
+	if err := a.allowed(n.directory(), r); err != nil {
+		return admission{}, err
+	}
+	if b.Zip.Size < 0 || b.Zip.Size > maxZip {
+		return admission{}, fail(ErrTooLarge, "%s@%s: larger than a module zip may be (%d MiB)", mv.Path, mv.Version, maxZip>>20)
+	}
+	if err := n.space.check(); err != nil {
+		return admission{}, err
+	}
+	stage, err := n.blobs.store.Stage(ctx, b.Zip.Size)
+	if err != nil {
+		return admission{}, storeFailed(err, "publish "+mv.String())
+	}
+	if err := n.sites.pullFrom(ctx, from, b.Zip, stage); err != nil {
+		stage.Discard()
+		return admission{}, err
+	}
+	a.zip = stage
+	return a, nil
 }
 
 // pullFrom fetches a blob from the one site that asks for something to be done
