@@ -58,15 +58,19 @@ func (b VersionBlocked) check() error {
 }
 
 func (b VersionUnblocked) check() error {
-	if len(b.Clears) == 0 || len(b.Clears) > maxList {
-		return fmt.Errorf("an unblock clears the blocks of 1 to %d sites", maxList)
+	return errors.Join(checkBlocked(b.Module, b.Version), checkClears(b.Clears), checkText("actor", b.Actor))
+}
+
+func checkClears(list []Cleared) error {
+	if len(list) == 0 || len(list) > maxList {
+		return fmt.Errorf("what is cleared is that of 1 to %d sites", maxList)
 	}
-	for _, c := range b.Clears {
+	for _, c := range list {
 		if c.Site.IsZero() || c.At.IsZero() {
-			return errors.New("a cleared block needs a site and a place in its log")
+			return errors.New("what is cleared needs a site and a place in its log")
 		}
 	}
-	return errors.Join(checkBlocked(b.Module, b.Version), checkText("actor", b.Actor))
+	return nil
 }
 
 func checkBlocked(path, version string) error { return checkVersionPattern(path, version) }

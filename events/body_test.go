@@ -92,7 +92,7 @@ func TestEncodeBodyRefuses(t *testing.T) {
 		"date elsewhere":            {events.VersionDated{Repo: repo, Module: "m.test/a", Versions: []string{"v1.0.0"}, Times: []time.Time{at(0).In(time.FixedZone("x", 60))}}, "UTC"},
 		"block of a broken pattern": {events.VersionBlocked{Module: "m.test//**", Reason: "x"}, "empty element"},
 		"block without reason":      {events.VersionBlocked{Module: "m.test/a"}, "reason"},
-		"unblock of nothing":        {events.VersionUnblocked{Module: "m.test/a"}, "clears"},
+		"unblock of nothing":        {events.VersionUnblocked{Module: "m.test/a"}, "cleared"},
 		"unblock up to nowhere":     {events.VersionUnblocked{Module: "m.test/a", Clears: []events.Cleared{{Site: site("a")}}}, "place"},
 		"long text":                 {events.RepoDeleted{Repo: repo, Reason: long}, "longer than"},
 		"terminal escape":           {events.RepoDeleted{Repo: repo, Reason: "\x1b[2J"}, "control character"},

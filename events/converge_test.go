@@ -90,7 +90,7 @@ func (st state) answers(h *history) string {
 	d := st.directory(h)
 	out := map[string]any{
 		"homes": d.Homes, "home": d.Home(), "level": d.Level, "recovery": d.Recovery, "sites": d.Sites(),
-		"repos": d.Repos(), "blocks": d.Blocks(), "cutoffs": maps.Collect(d.CutsOff()),
+		"repos": d.Repos(), "blocks": d.Blocks(), "cutoffs": maps.Collect(d.CutsOff()), "webhooks": d.Webhooks(),
 	}
 	for _, id := range h.repos {
 		out["repo "+id.String()] = d.Repo(id)
@@ -112,7 +112,11 @@ func (st state) answers(h *history) string {
 			}
 		case events.KindModule:
 			out[k.String()] = d.ResolveSeen(repoOf(d, k), cs)
-		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken, events.KindIssuer:
+		case events.KindProperties:
+			out[k.String()] = d.ResolveProperties(repoOf(d, k), cs)
+		case events.KindBuild:
+			out[k.String()] = d.ResolveBuilds(cs)
+		case events.KindUser, events.KindGroup, events.KindPermission, events.KindToken, events.KindIssuer, events.KindWebhook:
 			id, ok := d.ResolveIdentity(cs)
 			out[k.String()] = []any{id, ok}
 		}

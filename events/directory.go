@@ -33,9 +33,10 @@ type Directory struct {
 	// wide are the blocks with wildcards, sorted; blocks has them, too.
 	wide []wideBlock
 
-	groups  map[string][]string // members, by the name of the group
-	rules   map[string]Rule     // by name
-	issuers map[string]TrustedIssuer
+	groups   map[string][]string // members, by the name of the group
+	rules    map[string]Rule     // by name
+	issuers  map[string]TrustedIssuer
+	webhooks map[string]ActiveWebhook
 }
 
 type wideBlock struct {
@@ -74,7 +75,7 @@ type Block struct {
 type Records map[Key]Contributions
 
 // directoryKinds are the kinds of record that a Directory is made of.
-var directoryKinds = []Kind{KindRegistry, KindSite, KindRepo, KindBlock, KindGroup, KindPermission, KindIssuer}
+var directoryKinds = []Kind{KindRegistry, KindSite, KindRepo, KindBlock, KindGroup, KindPermission, KindIssuer, KindWebhook}
 
 // DirectoryKinds returns the kinds of record that a Directory is made of.
 func DirectoryKinds() []Kind { return slices.Clone(directoryKinds) }
@@ -89,6 +90,7 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 		Registry: registry, Level: 1, homesNeed: map[Site]Mark{}, recoveries: map[int]recovery{},
 		sites: map[Site]Member{}, repos: map[RepoID]*Repo{}, names: map[RepoName]*Repo{},
 		blocks: map[module.Version]Block{}, groups: map[string][]string{}, rules: map[string]Rule{}, issuers: map[string]TrustedIssuer{},
+		webhooks: map[string]ActiveWebhook{},
 	}
 	keys := slices.SortedFunc(maps.Keys(recs), func(a, b Key) int { return cmp.Compare(a.s, b.s) })
 	d.resolveHomes(recs, keys)
@@ -104,7 +106,7 @@ func ResolveDirectory(registry Digest, recs Records) *Directory {
 			d.resolveRepo(recs[k])
 		case KindBlock:
 			d.resolveBlock(recs[k])
-		case KindGroup, KindPermission, KindIssuer:
+		case KindGroup, KindPermission, KindIssuer, KindWebhook:
 			d.resolveRights(recs[k])
 		}
 	}

@@ -130,6 +130,16 @@ func (h *history) step() {
 		h.append(registry, events.RepoDeleted{Repo: repo})
 	case n < 9:
 		h.append(registry, events.RepoRestored{Repo: repo})
+	case n < 11:
+		b := events.PropertiesChanged{ModuleVersion: of, File: pick(h, []string{events.ZipFile, events.ModFile}), Set: []events.Property{{Key: "k", Values: []string{fmt.Sprint(h.now)}}}}
+		if h.chance(0.3) {
+			b.Set, b.Remove = nil, []string{"k"}
+		}
+		h.append(home, b)
+	case n < 13:
+		h.append(anyone, events.BuildRecorded{BuildName: build("7"), Started: at(h.rng.IntN(3)), Info: c.Zip})
+	case n < 14:
+		h.append(registry, events.BuildDeleted{BuildName: build("7"), Clears: h.clears()})
 	case n < 24:
 		h.append(home, events.VersionPublished{ModuleVersion: of, Content: c, Actor: name})
 	case n < 26:
@@ -177,6 +187,10 @@ func (h *history) step() {
 		h.append(registry, login(pick(h, []string{"sso", "forge"})))
 	case n < 70 && h.chance(0.3):
 		h.append(registry, events.IssuerDeleted{Name: "sso"})
+	case n < 70 && h.chance(0.2):
+		h.append(registry, hook(pick(h, []string{"chat", "ci"})))
+	case n < 70 && h.chance(0.2):
+		h.append(registry, events.WebhookDeleted{Name: "chat"})
 	case n < 70:
 		h.append(anyone, events.TokenRevoked{ID: "t"})
 	case n < 72:

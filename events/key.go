@@ -23,6 +23,9 @@ const (
 	KindPermission Kind = 'p' // by name
 	KindToken      Kind = 't' // by id
 	KindIssuer     Kind = 'i' // by name
+	KindWebhook    Kind = 'w' // by name
+	KindProperties Kind = 'q' // the properties of the files of a module version
+	KindBuild      Kind = 'j' // the runs of a build, by project, name and number
 )
 
 // Key names a record. It is comparable; its bytes are the kind and the parts
@@ -71,6 +74,25 @@ func KeyPermission(name string) Key { return newKey(KindPermission, name) }
 // KeyToken is the key of the record about a token.
 func KeyToken(id string) Key { return newKey(KindToken, id) }
 
+// KeyProperties is the key of the record about the properties of the files of a
+// module version in a repository.
+func KeyProperties(id RepoID, mv module.Version) Key {
+	return newKey(KindProperties, id.String(), mv.Path, mv.Version)
+}
+
+// KeyBuild is the key of the record about the runs of a build.
+func KeyBuild(n BuildName) Key { return newKey(KindBuild, n.Project, n.Name, n.Number) }
+
+// BuildsPrefix is what the keys of all runs of a build start with; with an empty
+// name, those of all builds of the project.
+func BuildsPrefix(project, name string) string {
+	p := newKey(KindBuild, project, name).s
+	if name != "" {
+		p += keySep
+	}
+	return p
+}
+
 // VersionsPrefix is what the keys of all versions of a module in a repository
 // start with; with an empty path, those of all modules in the repository.
 func VersionsPrefix(id RepoID, path string) string {
@@ -87,7 +109,7 @@ func KindPrefix(k Kind) string { return string(rune(k)) + keySep }
 // ParseKey is the inverse of Key.Bytes.
 func ParseKey(b string) (Key, error) {
 	kind, _, ok := strings.Cut(b, keySep)
-	if !ok || len(kind) != 1 || !strings.Contains("Rsrvmbugpti", kind) {
+	if !ok || len(kind) != 1 || !strings.Contains("Rsrvmbugptiwqj", kind) {
 		return Key{}, fmt.Errorf("record key %q is of no known kind", b)
 	}
 	return Key{b}, nil

@@ -320,13 +320,13 @@ func (d *Directory) orderOf(site Site, f Fact) Order {
 	return Order{tenure, EventID{site, f.Mark, f.Index}}
 }
 
-// ResolveIdentity resolves the record of a user, group, rule, token or issuer; ok is
+// ResolveIdentity resolves the record of a user, group, rule, token, issuer or webhook; ok is
 // false if the registry's homes never made it. A revocation of a token counts
 // from any member and for ever.
 func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 	for site, f := range d.byRegistry(cs) {
 		switch f.Body.(type) {
-		case UserDeleted, GroupDeleted, PermissionDeleted, IssuerDeleted:
+		case UserDeleted, GroupDeleted, PermissionDeleted, IssuerDeleted, WebhookDeleted:
 			id.Deleted = true
 		case UserChanged:
 			if ok && !id.Deleted { // what does not exist is created, not changed
@@ -336,7 +336,7 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 			if !ok {
 				id, ok = Identity{f.Body, f.Time, f.Time, d.orderOf(site, f), false}, true
 			}
-		case UserCreated, GroupChanged, PermissionChanged, IssuerChanged:
+		case UserCreated, GroupChanged, PermissionChanged, IssuerChanged, WebhookChanged:
 			if !ok || id.Deleted {
 				id.Created, id.Since = f.Time, d.orderOf(site, f)
 			}

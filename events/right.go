@@ -45,7 +45,7 @@ func (d *Directory) right(id EventID, b Body) error {
 		return err
 	}
 	switch b := b.(type) {
-	case VersionBlocked, TokenRevoked: // any member
+	case VersionBlocked, TokenRevoked, BuildRecorded: // any member
 		return nil
 	case LogContinued:
 		if id.Site != b.Site {
@@ -59,6 +59,8 @@ func (d *Directory) right(id EventID, b Body) error {
 	case VersionPublished:
 		return d.rightToPublish(id, b)
 	case VersionHidden:
+		return d.rightInRepo(id, b.Repo)
+	case PropertiesChanged:
 		return d.rightInRepo(id, b.Repo)
 	case HomeCeded:
 		if err := d.known(b.Repo); err != nil {

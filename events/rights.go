@@ -23,7 +23,7 @@ type TrustedIssuer struct {
 	Actor   string    `json:"actor,omitempty"` // who wrote it last
 }
 
-// resolveRights resolves the record of a group, a rule or an issuer.
+// resolveRights resolves the record of a group, a rule, an issuer or a webhook.
 func (d *Directory) resolveRights(cs Contributions) {
 	id, ok := d.ResolveIdentity(cs)
 	if !ok || id.Deleted {
@@ -36,6 +36,8 @@ func (d *Directory) resolveRights(cs Contributions) {
 		d.rules[b.Name] = Rule{b.Name, b.Grant, id.Time, b.Actor}
 	case IssuerChanged:
 		d.issuers[b.Name] = TrustedIssuer{b.Name, b.Issuer, id.Time, b.Actor}
+	case WebhookChanged:
+		d.webhooks[b.Name] = ActiveWebhook{b.Name, b.Webhook, id.Since.Event, id.Created, id.Time, b.Actor}
 	}
 }
 

@@ -63,6 +63,10 @@ func zipOnly(c events.Content) events.Content {
 	return c
 }
 
+func build(number string) events.BuildName {
+	return events.BuildName{Project: "team-a", Name: "my build", Number: number}
+}
+
 // samples holds one body of each event type, with every field that goes
 // together set.
 func samples() []events.Body {
@@ -117,6 +121,14 @@ func samples() []events.Body {
 			User:   "ci@corp.test", Repos: []string{"local"}, Actions: []string{"read", "publish"}, Modules: []events.Pattern{pattern("corp.test/**")},
 			TTL: events.SpanOf(10 * time.Minute)}},
 		events.IssuerDeleted{Name: "forge", Actor: "ann"},
+		events.WebhookChanged{Name: "chat", Actor: "ann", Webhook: events.Webhook{
+			URL: "https://chat.test/hook?room=7", Types: []string{"version.published", "site.*"}, Repos: []string{"local", "team-*"},
+			Modules: []events.Pattern{pattern("corp.test/**")}, Via: site("b"), Secret: "chat", Disabled: true}},
+		events.WebhookDeleted{Name: "chat", Actor: "ann"},
+		events.PropertiesChanged{ModuleVersion: mv, File: events.ZipFile, Remove: []string{"qa"}, Actor: "ann",
+			Set: []events.Property{{Key: "build.name", Values: []string{"my build", "β"}}, {Key: "vcs.url", Values: []string{"https://git.test/a"}}}},
+		events.BuildRecorded{BuildName: build("7"), Started: at(3), Info: events.Blob{Digest: events.DigestOf([]byte("info")), Size: 4}, Actor: "ann"},
+		events.BuildDeleted{BuildName: build("7"), Clears: []events.Cleared{{Site: site("b"), At: mark("1/7")}}, Actor: "ann"},
 	}
 }
 

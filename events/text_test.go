@@ -204,6 +204,8 @@ func TestKeyOfEachType(t *testing.T) {
 		"site.key": "s b", "site.left": "s b", "feature.raised": "R", "home.ceded": "r a/1/2/0", "home.forced": "R",
 		"log.continued": "s b", "version.purged": "v a/1/2/0 m.test/a v1.0.0", "version.dated": "m a/1/2/0 m.test/a",
 		"issuer.changed": "i forge", "issuer.deleted": "i forge",
+		"webhook.changed": "w chat", "webhook.deleted": "w chat", "properties.changed": "q a/1/2/0 m.test/a v1.0.0",
+		"build.recorded": "j team-a my build 7", "build.deleted": "j team-a my build 7",
 	}
 	for _, b := range samples() {
 		k := b.Key(must(events.ParseEventID("b/1/2/3")))
@@ -213,7 +215,7 @@ func TestKeyOfEachType(t *testing.T) {
 		if back, err := events.ParseKey(k.Bytes()); err != nil || back != k {
 			t.Errorf("key %q is read back as %q, %v", k, back, err)
 		}
-		if events.InDirectory(k.Kind()) != slices.Contains([]byte("Rsrbgpi"), k.Bytes()[0]) {
+		if events.InDirectory(k.Kind()) != slices.Contains([]byte("Rsrbgpiw"), k.Bytes()[0]) {
 			t.Errorf("InDirectory(%c) = %t", k.Kind(), events.InDirectory(k.Kind()))
 		}
 	}

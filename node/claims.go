@@ -166,6 +166,14 @@ func statedIn(id events.EventID, body events.Body) []want {
 		c, mv = b.Content, b.ModuleVersion
 	case events.VersionFilled:
 		c, mv = b.Content, b.ModuleVersion
+	case events.BuildRecorded:
+		if b.Info.Size > MaxBuildInfo {
+			return nil
+		}
+		return []want{{
+			Blob: b.Info, Build: true, Module: b.Name, Version: b.Number,
+			key: wantKey(id, b.Info.Digest), from: id.Site, at: id.Mark,
+		}}
 	default:
 		return nil
 	}

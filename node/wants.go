@@ -37,10 +37,12 @@ type retry struct {
 	tries int
 }
 
-// want is a blob of a module version that an entry states.
+// want is a blob of a module version that an entry states, or the build info of a
+// build, of which Module is the name and Version the number.
 type want struct {
 	Blob    events.Blob   `json:"blob"`
 	Mod     bool          `json:"mod,omitempty"` // it is the go.mod, else the zip
+	Build   bool          `json:"build,omitempty"`
 	Repo    events.RepoID `json:"repo"`
 	Module  string        `json:"module"`
 	Version string        `json:"version"`
@@ -203,9 +205,12 @@ func (w *wants) put(v want) error {
 
 // due reports whether this site is to hold a blob without being asked for it;
 // known is false if the repository isn't known here yet. A go.mod always is,
-// since all resolving needs it.
+// since all resolving needs it, and a build info, which is in no repository.
 func (w *wants) due(v want) (due, known bool) {
 	n := w.sites.node
+	if v.Build {
+		return true, true
+	}
 	r := n.directory().Repo(v.Repo)
 	if r == nil {
 		return false, false

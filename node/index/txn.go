@@ -245,6 +245,8 @@ func blobsOf(body events.Body) []events.Blob {
 		return b.Blobs()
 	case events.VersionFilled:
 		return b.Blobs()
+	case events.BuildRecorded:
+		return []events.Blob{b.Info}
 	}
 	return nil
 }
