@@ -235,7 +235,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.Logger.SetOutput(io.Discard) // what there is to say is said by this package
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.failed
-	e.Use(s.audited, s.authenticate(t), ownPages()) // what is refused counts, too
+	e.Use(s.audited, s.authenticate(t), ownPages(), s.goImport) // what is refused counts, too
 
 	get(e, "/go", s.module)
 	get(e, modulesPrefix+"*", s.module)
