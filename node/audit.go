@@ -37,14 +37,19 @@ func (n *Node) audit(e AuditEvent) {
 	}
 }
 
-// auditDecision tells of a decision that site from asked for.
+// auditDecision tells of a decision that site from asked for. One about several
+// versions is told of once for each.
 func (n *Node) auditDecision(who *access.Caller, from events.Site, req replication.DecideRequest, at events.Position, err error) {
-	var b struct { // what bodies have in common; the rest of them is nobody's business
-		Name    string `json:"name"`
-		Repo    string `json:"repo"`
+	type version struct {
 		Module  string `json:"module"`
 		Version string `json:"version"`
-		Reason  string `json:"reason"`
+	}
+	var b struct { // what bodies have in common; the rest of them is nobody's business
+		Name string `json:"name"`
+		Repo string `json:"repo"`
+		version
+		Versions []version `json:"versions"`
+		Reason   string    `json:"reason"`
 	}
 	_ = json.Unmarshal(req.Body, &b) // a field of another type stays empty
 	e := AuditEvent{
@@ -61,13 +66,21 @@ func (n *Node) auditDecision(who *access.Caller, from events.Site, req replicati
 		e.Action = "leave"
 	case req.Op == opSiteLeft:
 		e.Action = "site.remove"
+	case req.Op == opPublishAll:
+		e.Action = opPublish
 	}
 	if id, err := events.ParseRepoID(e.Repo); err == nil {
 		if r := n.directory().Repo(id); r != nil {
 			e.Repo = r.Name.String()
 		}
 	}
-	n.audit(e)
+	for _, v := range b.Versions[:min(len(b.Versions), MaxPublications)] {
+		e.Module, e.Version = v.Module, v.Version
+		n.audit(e)
+	}
+	if len(b.Versions) == 0 {
+		n.audit(e)
+	}
 }
 
 // MayAudit reports why a caller may not read the audit log: administrators of the

@@ -265,6 +265,10 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 		return run(req, func(b awayPublication) (Published, events.Position, error) {
 			return n.publishFor(ctx, who, from, b)
 		})
+	case opPublishAll:
+		return run(req, func(b awayPublications) ([]Published, events.Position, error) {
+			return n.publishAllFor(ctx, who, from, b)
+		})
 	case opHide:
 		return run(req, func(b awayHiding) (nothing, events.Position, error) {
 			at, err := n.hide(ctx, who, b)
@@ -355,6 +359,7 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 // The operations that sites forward.
 const (
 	opPublish     = "publish"
+	opPublishAll  = "publish.all"
 	opHide        = "hide"
 	opRepoCreate  = "repo.create"
 	opRepoChange  = "repo.change"

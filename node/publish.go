@@ -119,10 +119,15 @@ func (n *Node) homeOf(id events.RepoID) func(*events.Directory) events.Site {
 func published(r *events.Repo, mv module.Version, got admitted) Published {
 	return Published{
 		Repo: r.Name, Module: mv.Path, Version: mv.Version, Position: got.Event, Time: got.Time,
-		At:      events.Position{Site: got.Event.Site, Mark: got.Event.Mark},
+		At:      positionOf(got.Event),
 		Existed: got.Existed, H1: got.Content.ZipH1, ModH1: got.Content.ModH1,
 		Digest: got.Content.Zip.Digest, Size: got.Content.Zip.Size,
 	}
+}
+
+// positionOf returns the entry of an event.
+func positionOf(id events.EventID) events.Position {
+	return events.Position{Site: id.Site, Mark: id.Mark}
 }
 
 // deployable returns the local repository that takes what is published of a module

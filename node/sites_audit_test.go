@@ -88,6 +88,12 @@ func TestDecisionsForOthersAreAudited(t *testing.T) {
 		t.Errorf("the receipt names %v, not the entry of a", at)
 	}
 	want("publish done ann " + tok.ID() + " at a via b local corp.example/one@v1.0.0 at a request")
+	two, three := mv("corp.example/two", "v1.0.0"), mv("corp.example/three", "v1.0.0")
+	if _, err := b.PublishAll(ctx, ann, several(plain(t, two, ""), plain(t, three, ""))); err != nil {
+		t.Fatal(err)
+	}
+	line := "publish done ann " + tok.ID() + " at a via b local corp.example/%s@v1.0.0 at a request"
+	want(fmt.Sprintf(line, "two"), fmt.Sprintf(line, "three")) // one for each version
 	if _, err := b.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("mine"), Kind: events.Local}); err == nil {
 		t.Error("ann makes repositories")
 	}
