@@ -29,19 +29,25 @@ func (g *registry) audited(query string) httpapi.Audited {
 	return decode[httpapi.Audited](g.t, a.body)
 }
 
-// request returns the only line of the request with this answer.
+// line returns the only line of the request with this answer.
 func (g *registry) line(a answer) httpapi.Audit {
 	g.t.Helper()
-	var found []httpapi.Audit
+	found := g.lines(a)
+	if len(found) != 1 {
+		g.t.Fatalf("%d lines of one request: %+v", len(found), found)
+	}
+	return found[0]
+}
+
+// lines returns the lines of the request with this answer, the last one first.
+func (g *registry) lines(a answer) (found []httpapi.Audit) {
+	g.t.Helper()
 	for _, l := range g.audited("limit=10000").Lines {
 		if l.Request == a.header.Get(httpapi.RequestHeader) {
 			found = append(found, l)
 		}
 	}
-	if len(found) != 1 {
-		g.t.Fatalf("%d lines of one request: %+v", len(found), found)
-	}
-	return found[0]
+	return found
 }
 
 // TestEveryChangeIsAudited holds that a route which is not for reading has an

@@ -17,38 +17,39 @@ import (
 // actions are the names under which the audit log has the requests to the routes
 // that change something. There is one for each.
 var actions = map[string]string{
-	"POST /api/v1/repos":                   "repo.create",
-	"PATCH /api/v1/repos/:repo":            "repo.change",
-	"DELETE /api/v1/repos/:repo":           "repo.delete",
-	"POST /api/v1/repos/:repo/restore":     "repo.restore",
-	"POST /api/v1/repos/:repo/refresh":     "repo.refresh",
-	"DELETE /api/v1/repos/:repo/cached":    "repo.clean",
-	"POST /api/v1/repos/:repo/times":       "repo.dates",
-	"POST /api/v1/repos/:repo/settle":      "settle",
-	"PUT /api/v1/repos/:repo/modules/*":    "publish",
-	"POST /api/v1/blocks":                  "block",
-	"DELETE /api/v1/blocks":                "unblock",
-	"POST /api/v1/purges":                  "purge",
-	"POST /api/v1/sites":                   "invite",
-	"DELETE /api/v1/sites/:site":           "site.remove",
-	"POST /api/v1/leave":                   "leave",
-	"POST /api/v1/homes":                   "home.move",
-	"POST /api/v1/epoch":                   "epoch",
-	"PUT /api/v1/offline":                  "offline",
-	"POST /api/v1/verify":                  "verify",
-	"POST /api/v1/rebuild":                 "rebuild",
-	"PUT /api/v1/users/:name":              "user.put",
-	"DELETE /api/v1/users/:name":           "user.delete",
-	"PUT /api/v1/groups/:name":             "group.put",
-	"DELETE /api/v1/groups/:name":          "group.delete",
-	"PUT /api/v1/permissions/:name":        "permission.put",
-	"DELETE /api/v1/permissions/:name":     "permission.delete",
-	"POST /api/v1/tokens":                  "token.issue",
-	"DELETE /api/v1/tokens/:id":            "token.revoke",
-	"POST /api/v1/oidc/exchange":           "token.exchange",
-	"PUT /api/v1/issuers/:name":            "issuer.put",
-	"DELETE /api/v1/issuers/:name":         "issuer.delete",
-	"DELETE /api/v1/repos/:repo/modules/*": "hide",
+	"POST /api/v1/repos":                    "repo.create",
+	"PATCH /api/v1/repos/:repo":             "repo.change",
+	"DELETE /api/v1/repos/:repo":            "repo.delete",
+	"POST /api/v1/repos/:repo/restore":      "repo.restore",
+	"POST /api/v1/repos/:repo/refresh":      "repo.refresh",
+	"DELETE /api/v1/repos/:repo/cached":     "repo.clean",
+	"POST /api/v1/repos/:repo/times":        "repo.dates",
+	"POST /api/v1/repos/:repo/settle":       "settle",
+	"PUT /api/v1/repos/:repo/modules/*":     "publish",
+	"POST /api/v1/repos/:repo/publications": "publish",
+	"POST /api/v1/blocks":                   "block",
+	"DELETE /api/v1/blocks":                 "unblock",
+	"POST /api/v1/purges":                   "purge",
+	"POST /api/v1/sites":                    "invite",
+	"DELETE /api/v1/sites/:site":            "site.remove",
+	"POST /api/v1/leave":                    "leave",
+	"POST /api/v1/homes":                    "home.move",
+	"POST /api/v1/epoch":                    "epoch",
+	"PUT /api/v1/offline":                   "offline",
+	"POST /api/v1/verify":                   "verify",
+	"POST /api/v1/rebuild":                  "rebuild",
+	"PUT /api/v1/users/:name":               "user.put",
+	"DELETE /api/v1/users/:name":            "user.delete",
+	"PUT /api/v1/groups/:name":              "group.put",
+	"DELETE /api/v1/groups/:name":           "group.delete",
+	"PUT /api/v1/permissions/:name":         "permission.put",
+	"DELETE /api/v1/permissions/:name":      "permission.delete",
+	"POST /api/v1/tokens":                   "token.issue",
+	"DELETE /api/v1/tokens/:id":             "token.revoke",
+	"POST /api/v1/oidc/exchange":            "token.exchange",
+	"PUT /api/v1/issuers/:name":             "issuer.put",
+	"DELETE /api/v1/issuers/:name":          "issuer.delete",
+	"DELETE /api/v1/repos/:repo/modules/*":  "hide",
 }
 
 // audited has what a route changes written into the audit log. The line is begun
@@ -157,12 +158,23 @@ func (s *Server) noteAudit(w *writer, r *http.Request, cut bool) {
 	}
 	s.whoAndWhere(a, w, r)
 	if !a.isSummed(w.who) {
-		s.audit.note(*a)
+		s.noteEach(a, w.versions)
 		return
 	}
 	// What anybody wrote into a body or parameters is not repeated.
 	a.Repo, a.Name, a.Module, a.Version, a.Reason = w.begun.Repo, w.begun.Name, "", "", ""
 	s.audit.summed(*a)
+}
+
+// noteEach writes the line, or one for each of versions.
+func (s *Server) noteEach(a *Audit, versions []module.Version) {
+	if len(versions) == 0 {
+		s.audit.note(*a)
+	}
+	for _, v := range versions {
+		a.about(v)
+		s.audit.note(*a)
+	}
 }
 
 // whoAndWhere says who asked, from where, and which node.

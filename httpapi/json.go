@@ -88,9 +88,18 @@ func decode(c echo.Context, v any) error {
 		return fail(node.ErrInvalid, fmt.Sprintf("the body has more than %d objects and arrays in each other", maxJSONDepth))
 	}
 	auditOf(c).said(text)
+	if err := parseJSON(text, v); err != nil {
+		return &node.Error{Kind: node.ErrInvalid, Text: "the body is not the JSON object that is wanted: " + err.Error(), Err: err}
+	}
+	return nil
+}
+
+// parseJSON reads a text that is one JSON value into v. Unknown fields, what
+// checkJSON finds, and anything after the value are errors.
+func parseJSON(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	err = d.Decode(v)
+	err := d.Decode(v)
 	if errors.Is(err, io.EOF) {
 		err = errors.New("it is empty")
 	}
@@ -100,10 +109,7 @@ func decode(c echo.Context, v any) error {
 	if err == nil {
 		err = checkJSON(text, v)
 	}
-	if err != nil {
-		return &node.Error{Kind: node.ErrInvalid, Text: "the body is not the JSON object that is wanted: " + err.Error(), Err: err}
-	}
-	return nil
+	return err
 }
 
 // depth returns how deep the objects and arrays of a JSON text lie in each other,

@@ -77,6 +77,8 @@ var expectations = []expectation{
 	{route: "PUT /api/v1/repos/:repo/modules/*", target: teamMods + "team-a.test/lib/p/@v/v1.0.{n}", body: "{zip}", may: publisher + " " + admins, status: 201},
 	{route: "PUT /api/v1/repos/:repo/modules/*", target: teamMods + "team-a.test/app/@v/v1.1.{n}", body: "{zip}", may: admins, status: 201},
 	{route: "PUT /api/v1/repos/:repo/modules/*", target: apiRepos + "/team-b/modules/team-b.test/x/@v/v1.1.{n}", body: "{zip}", may: admins, status: 201},
+	{route: "POST /api/v1/repos/:repo/publications", target: apiRepos + "/team-a/publications", body: "{publish}team-a.test/lib/q@v1.0.{n}", may: publisher + " " + admins, status: 201},
+	{route: "POST /api/v1/repos/:repo/publications", target: apiRepos + "/team-a/publications", body: "{publish}team-a.test/lib/q@v1.1.{n} team-a.test/app@v1.2.{n}", may: admins, status: 201},
 	{route: "DELETE /api/v1/repos/:repo/modules/*", target: teamMods + "team-a.test/lib/d/@v/v1.0.{n}?reason=x", may: deleter + " " + admins, status: 204,
 		before: "PUT " + teamMods + "team-a.test/lib/d/@v/v1.0.{n} {zip}"},
 	{route: "POST /api/v1/repos/:repo/refresh", target: apiRepos + "/team-a-proxy/refresh", may: delegates, status: 200},

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -109,10 +110,19 @@ func parseTime(s string) (time.Time, error) {
 	if err != nil {
 		return t, fail(node.ErrInvalid, "the parameter time is "+quote(s)+", not a time like 2006-01-02T15:04:05Z (RFC 3339)")
 	}
-	if y := t.UTC().Year(); y < 1970 || y > 9999 { // what RFC 3339 can say in UTC, and a commit can have
-		return t, fail(node.ErrInvalid, "the parameter time is "+quote(s)+", before 1970 or after 9999")
+	if err := checkCommitTime(t); err != nil {
+		return t, fail(node.ErrInvalid, "the parameter time "+err.Error())
 	}
 	return t.UTC(), nil
+}
+
+// checkCommitTime reports whether t is a time that a commit can have and RFC 3339
+// can say in UTC.
+func checkCommitTime(t time.Time) error {
+	if y := t.UTC().Year(); y < 1970 || y > 9999 {
+		return fmt.Errorf("is %s, before 1970 or after 9999", quote(t.Format(time.RFC3339)))
+	}
+	return nil
 }
 
 // parseH1 parses the hash that the publisher computed; none is the zero H1.

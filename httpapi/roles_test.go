@@ -141,11 +141,20 @@ func (w *roles) set(method, target, body string) answer {
 }
 
 // ask has a role send a request. A body {zip} is the zip of the version in the
-// target.
+// target, and {publish} with versions after it is the form that publishes them.
 func (w *roles) ask(role, method, target, body string) answer {
 	w.t.Helper()
 	if body == "{zip}" {
 		body = w.zipFor(target)
+	}
+	kind := ""
+	if versions, ok := strings.CutPrefix(body, "{publish}"); ok {
+		f := newForm()
+		for name := range strings.FieldsSeq(versions) {
+			path, version, _ := strings.Cut(name, "@")
+			f.plain(w.t, path, version)
+		}
+		body, kind = f.end()
 	}
 	base, client := w.public, http.DefaultClient
 	switch role {
@@ -159,6 +168,9 @@ func (w *roles) ask(role, method, target, body string) answer {
 	req, err := http.NewRequestWithContext(ctx, method, base+target, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	if header := w.shown[role]; header != "" {
 		req.Header.Set("Authorization", header)

@@ -255,6 +255,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	e.POST("/api/v1/repos/:repo/restore", s.restoreRepo)
 	e.PUT("/api/v1/repos/:repo/modules/*", s.publish)
 	e.DELETE("/api/v1/repos/:repo/modules/*", s.hide)
+	e.POST("/api/v1/repos/:repo/publications", s.publishAll)
 
 	get(e, "/api/v1/sites", s.listSites)
 	e.POST("/api/v1/sites", s.invite)

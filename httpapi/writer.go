@@ -61,6 +61,9 @@ type writer struct {
 	audit   *Audit
 	begun   Audit
 	receipt *node.Receipt
+	// versions are those that the request is about if there may be several: then
+	// there is a line for each. Set by handlers.
+	versions []module.Version
 }
 
 // accessed is what handlers know for a line of the access log.
