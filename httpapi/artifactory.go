@@ -21,6 +21,11 @@ func (s *Server) routeArtifactory(e *echo.Echo) {
 	get(e, "/artifactory/api/system/version", s.artifactoryVersion)
 	get(e, "/artifactory/api/system/ping", s.artifactoryPing)
 	e.POST("/artifactory/api/system/usage", s.swallow)
+	get(e, "/artifactory/api/security/encryptedPassword", s.encryptedPassword)
+	e.POST("/artifactory/api/security/token", s.artifactoryToken)
+	get(e, "/artifactory/api/repositories", s.artifactoryRepos)
+	get(e, "/artifactory/api/repositories/:repo", s.artifactoryRepo)
+	get(e, "/artifactory/api/go/*", s.artifactoryModule)
 	e.POST("/jfconnect/api/v1/backoffice/metrics/log", s.swallow)
 }
 

@@ -37,7 +37,7 @@ func (s *Server) moduleAtLeast(c echo.Context) error {
 	if late != nil && !errors.Is(late, node.ErrUnavailable) {
 		return late
 	}
-	repo, q, err := s.moduleRequest(w, r, rest)
+	repo, q, err := s.moduleRequest(w, r, rest, ParsePath)
 	switch {
 	case late == nil && err != nil:
 		return err

@@ -50,6 +50,9 @@ var actions = map[string]string{
 	"PUT /api/v1/issuers/:name":             "issuer.put",
 	"DELETE /api/v1/issuers/:name":          "issuer.delete",
 	"DELETE /api/v1/repos/:repo/modules/*":  "hide",
+
+	// As an Artifactory has them.
+	"POST /artifactory/api/security/token": "token.exchange",
 }
 
 // audited has what a route changes written into the audit log. The line is begun

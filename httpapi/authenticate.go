@@ -89,7 +89,7 @@ func (s *Server) whoAsks(r *http.Request, t Trust) (*access.Caller, error) {
 	if err == nil {
 		who, err = s.node.Authenticate(r.Context(), c, from)
 	}
-	if errors.Is(err, node.ErrUnauthorized) && s.failures.failed(from, kind, sha256.Sum256([]byte(r.Header.Get("Authorization")))) {
+	if errors.Is(err, node.ErrUnauthorized) && s.failures.failed(from, kind, sha256.Sum256([]byte(r.Header.Get("Authorization")+"\n"+r.Header.Get(apiKeyHeader)))) {
 		err = fail(errThrottled, throttledText)
 	}
 	return who, err
@@ -105,13 +105,22 @@ func (s *Server) ownCaller(r *http.Request) bool {
 // caller returns who asks.
 func caller(c echo.Context) *access.Caller { return c.Response().Writer.(*writer).who }
 
+// apiKeyHeader is where clients of an Artifactory show a token, too.
+const apiKeyHeader = "X-Jfrog-Art-Api"
+
 // credential returns what the Authorization header shows: a token as Bearer, or as
 // the password in Basic with whatever user name, or as the user name with no
 // password, since clients differ in what they let people write; else a user name
-// with a password.
+// with a password. A token may have the shape of a JWT. In the place of that header
+// there may be apiKeyHeader.
 func credential(h http.Header) (access.Credential, error) {
-	values := h["Authorization"]
-	if len(values) == 0 {
+	values, keys := h["Authorization"], h[apiKeyHeader]
+	switch {
+	case len(keys) > 1, len(keys) > 0 && len(values) > 0:
+		return access.Credential{}, fail(node.ErrUnauthorized, "the request shows more than one credential")
+	case len(keys) > 0:
+		return tokenCredential(keys[0])
+	case len(values) == 0:
 		return access.Credential{}, nil
 	}
 	bad := fail(node.ErrUnauthorized, "the Authorization header has neither a token as Bearer, nor Basic with a token for the password, nor a user name with a password")
@@ -127,21 +136,22 @@ func credential(h http.Header) (access.Credential, error) {
 	}
 	text, err := base64.StdEncoding.DecodeString(rest)
 	user, password, ok := strings.Cut(string(text), ":")
+	name := strings.ToLower(user) // ours are, and the JFrog CLI sends others, too
 	switch {
 	case err != nil || !ok:
 		return access.Credential{}, bad
-	case strings.HasPrefix(password, access.TokenPrefix):
+	case strings.HasPrefix(access.Bare(password), access.TokenPrefix):
 		return tokenCredential(password)
-	case password == "" && strings.HasPrefix(user, access.TokenPrefix):
+	case password == "" && strings.HasPrefix(access.Bare(user), access.TokenPrefix):
 		return tokenCredential(user)
-	case password == "" || events.CheckUserName(user) != nil:
+	case password == "" || events.CheckUserName(name) != nil:
 		return access.Credential{}, bad
 	}
-	return access.PasswordCredential(user, password), nil
+	return access.PasswordCredential(name, password), nil
 }
 
 func tokenCredential(s string) (access.Credential, error) {
-	t, err := access.ParseToken(s)
+	t, err := access.ParseToken(access.Bare(s))
 	if err != nil {
 		return access.Credential{}, &node.Error{Kind: node.ErrUnauthorized, Text: "what the request shows is no token of a registry: it is cut short, or a character of it is wrong", Err: err}
 	}

@@ -24,8 +24,10 @@ var (
 	// it is no 429, after which the go command would not try again either, but says
 	// what a 503 says: not now.
 	errThrottled = errors.New("throttled")
-	errMethod    = errors.New("method not allowed")
-	errLongURL   = errors.New("URL too long")
+	// errConflict is a request at odds with itself, or with what it says of its body.
+	errConflict = errors.New("conflict")
+	errMethod   = errors.New("method not allowed")
+	errLongURL  = errors.New("URL too long")
 )
 
 // kinds maps each kind of error to its code in JSON and to its status, in the
@@ -53,6 +55,7 @@ var kinds = []struct {
 	{errPosition, "invalid", http.StatusBadRequest, http.StatusBadRequest},
 	{errLoop, "loop", http.StatusLoopDetected, http.StatusLoopDetected},
 	{errThrottled, throttledCode, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+	{errConflict, "conflict", http.StatusConflict, http.StatusConflict},
 	{errMethod, "method_not_allowed", http.StatusMethodNotAllowed, http.StatusMethodNotAllowed},
 	{errLongURL, "url_too_long", http.StatusRequestURITooLong, http.StatusNotFound},
 }

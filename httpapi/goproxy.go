@@ -23,7 +23,8 @@ var (
 	cacheNever   = []string{"no-store"}
 )
 
-var varyAuthorization = []string{"Authorization"}
+// varyCredentials are the headers in which credentials may be shown.
+var varyCredentials = []string{"Authorization, " + apiKeyHeader}
 
 // privately has the values for answers to those who have authenticated, by those
 // for everybody.
@@ -50,7 +51,7 @@ func (s *Server) module(c echo.Context) error {
 	if !ok {
 		return fail(node.ErrNotFound, "the path lacks a repository: /go/<repository>/<module>/@v/list")
 	}
-	repo, q, err := s.moduleRequest(w, r, rest)
+	repo, q, err := s.moduleRequest(w, r, rest, ParsePath)
 	if err != nil {
 		return err
 	}
@@ -58,14 +59,14 @@ func (s *Server) module(c echo.Context) error {
 }
 
 // moduleRequest returns what a request asks for, and of which repository: what
-// follows /go/ in its path says so.
-func (s *Server) moduleRequest(w *writer, r *http.Request, path string) (*node.Repository, Request, error) {
+// follows /go/ in its path says so, to parse for what follows the repository.
+func (s *Server) moduleRequest(w *writer, r *http.Request, path string, parse func(escaped string) (Request, error)) (*node.Repository, Request, error) {
 	name, rest, _ := strings.Cut(path, "/")
 	repo, err := s.repository(w, name)
 	if err != nil {
 		return nil, Request{}, err
 	}
-	q, err := ParsePath(rest)
+	q, err := parse(rest)
 	if err != nil {
 		return nil, q, &node.Error{Kind: node.ErrNotFound, Text: fmt.Sprintf("repository %s: %v", name, err), Err: err}
 	}

@@ -136,6 +136,12 @@ var expectations = []expectation{
 	{route: "GET /artifactory/api/system/ping", target: "/artifactory/api/system/ping", may: everybody, status: 200},
 	{route: "POST /artifactory/api/system/usage", target: "/artifactory/api/system/usage", body: `{"productId":"x"}`, may: everybody, status: 200},
 	{route: "POST /jfconnect/api/v1/backoffice/metrics/log", target: "/jfconnect/api/v1/backoffice/metrics/log", body: `{"value":1}`, may: everybody, status: 200},
+	{route: "GET /artifactory/api/security/encryptedPassword", target: "/artifactory/api/security/encryptedPassword", may: password, status: 200, no: 400},
+	{route: "POST /artifactory/api/security/token", target: "/artifactory/api/security/token", body: "a=b", may: everybody, status: 400},
+	{route: "GET /artifactory/api/repositories", target: "/artifactory/api/repositories?type=virtual&packageType=go", may: lookers + " " + stranger, status: 200},
+	{route: "GET /artifactory/api/repositories/:repo", target: "/artifactory/api/repositories/team-a", may: ofTeam + " " + publisher + " " + manager, status: 200, no: 404},
+	{route: "GET /artifactory/api/go/*", target: "/artifactory/api/go/team-a/team-a.test/lib/x/@v/list", may: ofTeam + " " + publisher, status: 200},
+	{route: "GET /artifactory/api/go/*", target: "/artifactory/api/go/both/team-b.test/x/@v/v1.0.0.info", may: admins + " " + scoped, status: 200},
 	// Sites, and what can't be taken back.
 	{route: "GET /api/v1/sites", target: "/api/v1/sites", may: admins, status: 200},
 	{route: "POST /api/v1/sites", target: "/api/v1/sites", body: `{"name":"oslo"}`, may: admins, status: 503}, // it listens for none

@@ -9,7 +9,6 @@ import (
 
 	"registry-node/events"
 	"registry-node/node"
-	"registry-node/node/access"
 )
 
 // OIDC is what everybody may know of the issuers that the registry trusts.
@@ -45,23 +44,22 @@ func (s *Server) exchange(c echo.Context) error {
 		return err
 	}
 	got, err := s.node.Exchange(c.Request().Context(), in.Issuer, in.Token)
-	if errors.Is(err, node.ErrUnauthorized) {
-		return s.exchangeFailed(c, in, err)
-	}
 	if err != nil {
-		return err
+		return s.exchangeFailed(c, in.Issuer+" "+in.Token, err)
 	}
-	if t, err := access.ParseToken(got.Token); err == nil {
-		auditOf(c).issued(got.User, t.ID())
-	}
+	auditOf(c).issued(got.User, got.ID)
 	return reply(c, http.StatusCreated, got)
 }
 
-// exchangeFailed counts an ID token that proves nothing as the failed login that it
-// is. It keeps nobody out whose token is right.
-func (s *Server) exchangeFailed(c echo.Context, in Exchange, err error) error {
+// exchangeFailed counts what was to be exchanged and proves nothing as the failed
+// login that it is. It keeps nobody out whose token is right. Other failures it
+// returns as they are.
+func (s *Server) exchangeFailed(c echo.Context, shown string, err error) error {
+	if !errors.Is(err, node.ErrUnauthorized) {
+		return err
+	}
 	from := c.Response().Writer.(*writer).client
-	if s.failures.failed(from, byExchange, sha256.Sum256([]byte(in.Issuer+" "+in.Token))) {
+	if s.failures.failed(from, byExchange, sha256.Sum256([]byte(shown))) {
 		err = fail(errThrottled, throttledText)
 	}
 	s.loginFailed(c, err)

@@ -65,7 +65,11 @@ func ParsePath(escaped string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	var q Request
+	return parseDecoded(path)
+}
+
+// parseDecoded is ParsePath for a path that decodePath has decoded.
+func parseDecoded(path string) (q Request, err error) {
 	path, q.HeldOnly = strings.CutPrefix(path, heldOnlyPrefix)
 	if rest, ok := strings.CutPrefix(path, sumdbPrefix); ok {
 		q.Ask = Sumdb{rest}

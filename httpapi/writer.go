@@ -107,7 +107,7 @@ func (w *writer) limitCaches() {
 	if len(c) == 0 {
 		return
 	}
-	h["Vary"] = varyAuthorization
+	h["Vary"] = varyCredentials
 	if private, ok := privately[c[0]]; ok && w.who.Name() != events.Anonymous {
 		h["Cache-Control"] = private
 	}

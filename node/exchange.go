@@ -16,14 +16,15 @@ import (
 )
 
 // An ID token of an issuer that the registry trusts is exchanged for a token of the
-// registry that lasts for minutes or hours. That is in no log: this site alone
-// knows it, by a row of its local state, which says whose it is and under which
-// issuer, as that was then. It counts while the user may sign in and nothing of
-// the issuer has changed.
+// registry that lasts for minutes or hours; a password is, too, for one that lasts
+// for weeks (exchangepassword.go). That is in no log: this site alone knows it, by a
+// row of its local state, which says whose it is and under which issuer, or for
+// which password, as that was then. It counts while the user may sign in and
+// nothing of the issuer, or of the password, has changed.
 //
-// What another site decides is asked of it with the ID token itself, which it
-// verifies like this one did. So the row has the ID token, sealed under the
-// token's secret: nothing that is stored here can be used without the token.
+// What another site decides is asked of it with what was exchanged, which it
+// verifies like this one did. So the row has that, sealed under the token's secret:
+// nothing that is stored here can be used without the token.
 
 const exchangedSpace = "exchanged" // by the token's id
 
@@ -42,7 +43,7 @@ type exchanges struct {
 
 func newExchanges() *exchanges { return &exchanges{verifier: access.NewVerifier(nil, nil)} }
 
-// Exchanged is what an ID token was exchanged for.
+// Exchanged is what an ID token, or a password, was exchanged for.
 type Exchanged struct {
 	ID      string    `json:"id"`
 	Token   string    `json:"token"` // shown once
@@ -54,12 +55,12 @@ type Exchanged struct {
 type exchangedToken struct {
 	Hash    events.Digest  `json:"hash"`
 	User    string         `json:"user"`
-	Since   events.EventID `json:"since"` // made the user: another one of that name is not meant
-	Issuer  string         `json:"issuer"`
-	Rule    events.Digest  `json:"rule"` // the issuer as it was
+	Since   events.EventID `json:"since"`  // made the user: another one of that name is not meant
+	Issuer  string         `json:"issuer"` // empty: it was given for the password
+	Rule    events.Digest  `json:"rule"`   // the issuer, or the hash of the password, as it was
 	Expires time.Time      `json:"expires"`
 	Given   time.Time      `json:"given"`
-	IDToken []byte         `json:"id_token"` // sealed, see access.Token.Seal
+	Shown   []byte         `json:"id_token"` // or the password; sealed, see access.Token.Seal
 }
 
 // ruleDigest names an issuer as it is.
@@ -90,18 +91,25 @@ func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged,
 	if err != nil {
 		return Exchanged{}, err
 	}
+	x, err := n.give(exchangedToken{User: proof.User, Since: id.Since.Event, Issuer: issuer, Rule: rule}, is.Lifetime(), idToken)
+	if err == nil {
+		n.logger.Info("ID token exchanged", "issuer", issuer, "user", x.User, "token", x.ID, "expires", x.Expires)
+	}
+	return x, err
+}
+
+// give makes a token of this site for what was shown, which lasts for a while.
+func (n *Node) give(row exchangedToken, lifetime time.Duration, shown string) (x Exchanged, err error) {
 	now := time.Now().UTC()
 	n.sweepExchanged(now)
 	t := access.NewToken(true)
-	sealed, err := t.Seal([]byte(idToken))
-	if err != nil {
-		return Exchanged{}, err
+	row.Hash, row.Given, row.Expires = t.Hash(), now, now.Add(lifetime).Truncate(time.Second)
+	if row.Shown, err = t.Seal([]byte(shown)); err != nil {
+		return x, err
 	}
-	row := exchangedToken{t.Hash(), proof.User, id.Since.Event, issuer, rule, now.Add(is.Lifetime()).Truncate(time.Second), now, sealed}
 	if err := n.putExchanged(t.ID(), row); err != nil {
-		return Exchanged{}, err
+		return x, err
 	}
-	n.logger.Info("ID token exchanged", "issuer", issuer, "user", row.User, "token", t.ID(), "expires", row.Expires)
 	return Exchanged{t.ID(), t.Secret(), row.Expires, row.User}, nil
 }
 
@@ -144,12 +152,12 @@ func (n *Node) exchanged(t access.Token) (row exchangedToken, err error) {
 	}
 	hash := t.Hash()
 	if subtle.ConstantTimeCompare(row.Hash[:], hash[:]) != 1 || !ok {
-		return row, fail(ErrUnauthorized, "token %s is not known at site %s; what an ID token was exchanged for counts at the site that gave it alone, until it expires", t.ID(), n.id.Site)
+		return row, fail(ErrUnauthorized, "token %s is not known at site %s; what an ID token or a password was exchanged for counts at the site that gave it alone, until it expires", t.ID(), n.id.Site)
 	}
 	return row, nil
 }
 
-// exchangedCaller returns the user of a token that this site gave for an ID token.
+// exchangedCaller returns the user of a token that this site gave.
 func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (*access.Caller, error) {
 	row, err := n.exchanged(t)
 	if err != nil {
@@ -158,14 +166,6 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 	if !now.Before(row.Expires) {
 		return nil, fail(ErrUnauthorized, "token %s expired at %s; sign in again", t.ID(), row.Expires.Format(time.RFC3339))
 	}
-	is, ok := n.directory().Issuer(row.Issuer)
-	rule, err := ruleDigest(is)
-	if err != nil {
-		return nil, err
-	}
-	if !ok || rule != row.Rule {
-		return nil, fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", t.ID(), row.Issuer)
-	}
 	id, err := n.signsIn(row.User)
 	if errors.Is(err, ErrForbidden) || err == nil && id.Since.Event != row.Since {
 		return nil, fail(ErrUnauthorized, "user %s was deleted or is disabled", row.User)
@@ -173,9 +173,30 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
+	scope, err := n.stands(t, row, id)
+	if err != nil {
+		return nil, err
+	}
 	return access.UserCaller(access.Login{
-		User: row.User, Token: t.ID(), Scope: scopeOf(is), Expires: row.Expires, From: from, Credential: access.TokenCredential(t),
+		User: row.User, Token: t.ID(), Scope: scope, Expires: row.Expires, From: from, Credential: access.TokenCredential(t),
 	}), nil
+}
+
+// stands reports why a token no longer counts, as what it was given for has changed,
+// or else what it is limited to. id is the record of its user.
+func (n *Node) stands(t access.Token, row exchangedToken, id events.Identity) (access.Scope, error) {
+	if row.forPassword() {
+		if passwordDigest(id) != row.Rule {
+			return access.Scope{}, fail(ErrUnauthorized, "token %s is void: the password of user %s has changed; sign in again", t.ID(), row.User)
+		}
+		return access.Scope{}, nil
+	}
+	is, ok := n.directory().Issuer(row.Issuer)
+	rule, err := ruleDigest(is)
+	if err == nil && (!ok || rule != row.Rule) {
+		err = fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", t.ID(), row.Issuer)
+	}
+	return scopeOf(is), err
 }
 
 func scopeOf(is events.TrustedIssuer) access.Scope {
@@ -183,7 +204,8 @@ func scopeOf(is events.TrustedIssuer) access.Scope {
 }
 
 // abroad returns what to show another site for a credential that was shown here:
-// that site does not know this one's tokens, so for such a one it is the ID token.
+// that site does not know this one's tokens, so for such a one it is what that was
+// given for.
 func (n *Node) abroad(c access.Credential) (access.Credential, error) {
 	t, ok := c.Token()
 	if !ok || !t.Local() {
@@ -193,11 +215,14 @@ func (n *Node) abroad(c access.Credential) (access.Credential, error) {
 	if err != nil {
 		return access.Credential{}, err
 	}
-	idToken, err := t.Unseal(row.IDToken)
-	if err != nil {
+	shown, err := t.Unseal(row.Shown)
+	switch {
+	case err != nil:
 		return access.Credential{}, err
+	case row.forPassword():
+		return access.PasswordCredential(row.User, string(shown)), nil
 	}
-	return access.IDTokenCredential(row.Issuer, string(idToken)), nil
+	return access.IDTokenCredential(row.Issuer, string(shown)), nil
 }
 
 // idTokenCaller returns the user whom an ID token names that another site has

@@ -14,12 +14,15 @@ const (
 	// maxExchanged bounds what one user has by one issuer at a site: an ID token can
 	// be exchanged again and again.
 	maxExchanged = 32
+	// maxForPassword bounds what one user has by password at a site. Each job of a CI
+	// system may ask for one anew, and the oldest is to outlive the longest job.
+	maxForPassword = 512
 	// sweepRows bounds the rows that one sweep reads.
 	sweepRows = 1000
 )
 
 // slots are what the keys of all slots of a user and issuer start with. Neither
-// name has a slash.
+// name has a slash, and no issuer has an empty one.
 func (row exchangedToken) slots() string { return row.Issuer + "/" + row.User + "/" }
 
 // slot is where a token is listed.
@@ -27,8 +30,16 @@ func (row exchangedToken) slot(id string) string {
 	return fmt.Sprintf("%s%016x/%s", row.slots(), row.Given.UnixNano(), id)
 }
 
+// most is how many tokens a user may have like this one.
+func (row exchangedToken) most() int {
+	if row.forPassword() {
+		return maxForPassword
+	}
+	return maxExchanged
+}
+
 // putExchanged remembers a token, in place of the oldest of its user and issuer if
-// there are maxExchanged.
+// there are too many.
 func (n *Node) putExchanged(id string, row exchangedToken) error {
 	b, err := json.Marshal(row)
 	if err != nil {
@@ -44,7 +55,7 @@ func (n *Node) putExchanged(id string, row exchangedToken) error {
 		}
 		slots = append(slots, r.Key)
 	}
-	for len(slots) >= maxExchanged {
+	for len(slots) >= row.most() {
 		oldest := slots[0]
 		if err := n.dropSlot(oldest, oldest[len(row.slots())+len("0123456789abcdef/"):]); err != nil {
 			return storeFailed(err, "replace a token of user "+row.User)
