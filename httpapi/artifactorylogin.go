@@ -48,7 +48,7 @@ type tokenAnswer struct {
 }
 
 const (
-	maxScope     = 255      // bytes of a scope that is told back
+	maxScope     = 255 // bytes of a scope that is told back
 	defaultScope = "member-of-groups:*"
 )
 
