@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
 	"registry-node/events"
@@ -82,23 +83,30 @@ func (s *Server) hide(c echo.Context) error {
 	return noContent(c)
 }
 
-// parsePublication parses the path of a publication. The module and the version
-// may be !-escaped or not: no module path and no version has a ! itself.
+// parsePublication parses the path of a publication.
 func parsePublication(escaped string) (p node.Publication, err error) {
-	repo, rest, _ := strings.Cut(strings.TrimPrefix(escaped, reposPrefix), modulesInfix)
-	if p.Repo, err = parseRepo(repo); err != nil {
-		return p, err
+	p.Repo, p.Version, err = parseVersionIn(escaped, modulesInfix, publishSyntax)
+	return p, err
+}
+
+// parseVersionIn parses a path of the API that names a version below an infix of a
+// repository. The module and the version may be !-escaped or not: no module path and
+// no version has a ! itself.
+func parseVersionIn(escaped, infix, syntax string) (repo events.RepoName, mv module.Version, err error) {
+	name, rest, _ := strings.Cut(strings.TrimPrefix(escaped, reposPrefix), infix)
+	if repo, err = parseRepo(name); err != nil {
+		return repo, mv, err
 	}
 	path, err := decodePath(rest)
 	if err != nil {
-		return p, invalid(err)
+		return repo, mv, invalid(err)
 	}
 	i := strings.LastIndex(path, versionsInfix)
 	if i < 0 {
-		return p, fail(node.ErrInvalid, "the path lacks /@v/<version>: "+publishSyntax)
+		return repo, mv, fail(node.ErrInvalid, "the path lacks /@v/<version>: "+syntax)
 	}
-	p.Version, err = unescapeRaw(path[:i], path[i+len(versionsInfix):])
-	return p, err
+	mv, err = unescapeRaw(path[:i], path[i+len(versionsInfix):])
+	return repo, mv, err
 }
 
 // parseTime parses the commit time of a publication; none is the zero Time.

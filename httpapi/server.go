@@ -288,6 +288,8 @@ func (s *Server) routeRemotes(e *echo.Echo) {
 	get(e, "/api/v1/repos/:repo/pending", s.pending)
 	e.POST("/api/v1/repos/:repo/times", s.seedTimes)
 	e.POST("/api/v1/repos/:repo/settle", s.settle)
+	e.PUT("/api/v1/repos/:repo/imports/*", s.importVersion)
+	e.POST("/api/v1/repos/:repo/imports/missing", s.importMissing)
 	get(e, "/api/v1/upstreams", s.listUpstreams)
 	get(e, "/api/v1/drift", s.listDrift)
 	e.POST("/api/v1/purges", s.purge)

@@ -41,9 +41,10 @@ type admission struct {
 	verified func(vouched bool)
 
 	published bool
+	imported  bool      // a fill by a caller who has it from elsewhere, see Import
 	at        time.Time // of a published version: the commit's time, or zero for now
 	actor     string
-	who       *access.Caller // of a publication, for the repository's home
+	who       *access.Caller // of a publication, for the repository's home; of an import
 }
 
 // admitted is what became of an admission.
@@ -102,8 +103,8 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 	return got, n.drifted(&a, content, err)
 }
 
-// stillMay asks again whether who publishes may: the upload may have taken minutes,
-// in which a token was revoked.
+// stillMay asks again whether who publishes or imports may: the upload may have
+// taken minutes, in which a token was revoked.
 func (n *Node) stillMay(ctx context.Context, a *admission) error {
 	if a.who == nil {
 		return nil // nobody publishes: it is a fill, or taken over from a former home
@@ -111,7 +112,7 @@ func (n *Node) stillMay(ctx context.Context, a *admission) error {
 	if err := n.recheck(ctx, a.who); err != nil {
 		return err
 	}
-	return n.allow(a.who, access.Need{Action: access.Publish, Repo: a.repo.Name.String(), Module: a.mv.Path})
+	return n.allow(a.who, a.need())
 }
 
 // already answers an admission of a version that is there, without storing
@@ -168,10 +169,10 @@ func (n *Node) verify(ctx context.Context, a *admission) (events.Content, error)
 	}
 	if a.sums != (upstream.Sums{}) {
 		if c.ModH1 != a.sums.Mod {
-			return c, because(errDrift, ErrUpstream, "%s: SECURITY ERROR: the upstream's go.mod is %v, the checksum database says %v", what, c.ModH1, a.sums.Mod)
+			return c, because(errDrift, a.fault(), "%s: SECURITY ERROR: %s go.mod is %v, the checksum database says %v", what, a.whose(), c.ModH1, a.sums.Mod)
 		}
 		if a.zip != nil && c.ZipH1 != a.sums.Zip {
-			return c, because(errDrift, ErrUpstream, "%s: SECURITY ERROR: the upstream's zip is %v, the checksum database says %v", what, c.ZipH1, a.sums.Zip)
+			return c, because(errDrift, a.fault(), "%s: SECURITY ERROR: %s zip is %v, the checksum database says %v", what, a.whose(), c.ZipH1, a.sums.Zip)
 		}
 	}
 	if !a.recorded.IsZero() && c.ZipH1 != a.recorded {
@@ -191,7 +192,7 @@ func (a *admission) badZip(err error) error {
 	case a.published:
 		return because(err, ErrUnprocessable, "%s@%s: %v", a.mv.Path, a.mv.Version, err)
 	}
-	return because(err, ErrUpstream, "%s@%s: the upstream's zip is refused: %v", a.mv.Path, a.mv.Version, err)
+	return because(err, a.fault(), "%s@%s: %s zip is refused: %v", a.mv.Path, a.mv.Version, a.whose(), err)
 }
 
 // derive takes what a published version consists of from its zip.
@@ -221,8 +222,8 @@ func (a *admission) checkGoMod(z upstream.Zip) error {
 	if a.published || a.sums != (upstream.Sums{}) || !z.HasGoMod || z.GoModH1 == a.modH1 {
 		return nil
 	}
-	return fail(ErrUpstream, "%s@%s: the go.mod in the upstream's zip is %v, the one beside it %v",
-		a.mv.Path, a.mv.Version, z.GoModH1, a.modH1)
+	return fail(a.fault(), "%s@%s: the go.mod in %s zip is %v, the one beside it %v",
+		a.mv.Path, a.mv.Version, a.whose(), z.GoModH1, a.modH1)
 }
 
 // describe completes the content with what an event says of it: a go.mod that is
@@ -339,7 +340,7 @@ func (a *admission) unrecordable(err error) error {
 	if a.published || !errors.Is(err, ErrInvalid) {
 		return err
 	}
-	return because(opaque(err), ErrUpstream, "%s@%s: what the upstream has of it can't be recorded: %v", a.mv.Path, a.mv.Version, err)
+	return because(opaque(err), a.fault(), "%s@%s: what there is of it can't be recorded: %v", a.mv.Path, a.mv.Version, err)
 }
 
 // isHomeOf reports why this site can't decide about the versions in r.
@@ -410,7 +411,10 @@ func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content
 		if a.fits(v, c) != nil {
 			return nil
 		}
-		if !a.published {
+		switch {
+		case a.imported:
+			return a.other(r, h, c)
+		case !a.published:
 			return because(errDrift, ErrUpstream, "%s: the upstream now has other content than what was recorded from it at %s: go.mod %v zip %v, recorded go.mod %v zip %v; what was recorded stays",
 				what, h.First.Time.Format(time.RFC3339), c.ModH1, c.ZipH1, h.ModH1, h.ZipH1)
 		}

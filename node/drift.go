@@ -58,9 +58,9 @@ func (n *Node) noteDrift(a *admission, recorded, found DriftHashes) {
 }
 
 // drifted notes it if err says that what an upstream gave is not what was recorded.
-// It returns err.
+// It returns err. What somebody imports says nothing of the upstream.
 func (n *Node) drifted(a *admission, c events.Content, err error) error {
-	if !errors.Is(err, errDrift) || a.published {
+	if !errors.Is(err, errDrift) || a.published || a.imported {
 		return err
 	}
 	recorded := DriftHashes{a.sums.Mod, a.sums.Zip}
@@ -73,6 +73,9 @@ func (n *Node) drifted(a *admission, c events.Content, err error) error {
 
 // noDrift forgets a drift that is over: the upstream gave the recorded content.
 func (n *Node) noDrift(a *admission) error {
+	if a.imported {
+		return nil
+	}
 	key := driftKey(a.repo.ID, a.mv)
 	n.sites.troubles.clear("drift " + key)
 	local := n.index.Load().Local(driftSpace)

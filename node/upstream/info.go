@@ -26,6 +26,15 @@ var (
 	errUTF8 = errors.New("the answer is not UTF-8")
 )
 
+// ParseInfo parses the info of a version that did not come from an upstream.
+func ParseInfo(mv module.Version, body []byte) (Info, error) {
+	return parseInfo(mv.Path, mv.Version, body)
+}
+
+// CheckGoMod refuses what is surely no go.mod. What the go command takes from a
+// proxy passes: any module path, and even none.
+func CheckGoMod(body []byte) error { return checkGoMod(body) }
+
 // parseInfo parses the body of .info or @latest for a module path. If want is
 // not empty, the answer must be for that version.
 func parseInfo(path, want string, body []byte) (Info, error) {
