@@ -29,6 +29,7 @@ const (
 	readRule = `{"principals":["user:reader"],"repos":["team-a"],"actions":["read"]}`
 	evilMod  = `{"module":"evil.test/{n}","reason":"x"}`
 	seeds    = `{"times":[{"Path":"m.test/a","Version":"v1.0.0","Timestamp":"2020-01-01T00:00:00Z"}]}`
+	claims   = `{"versions":[{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}]}`
 	settling = `{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","reason":"x"}`
 )
 
@@ -86,6 +87,13 @@ var expectations = []expectation{
 	{route: "DELETE /api/v1/repos/:repo/cached", target: apiRepos + "/team-a-proxy/cached?module=up.test/m", may: delegates, status: 200, before: "GET /go/team-a-proxy/up.test/m/@v/v1.0.0.zip"},
 	{route: "GET /api/v1/repos/:repo/pending", target: apiRepos + "/team-a-proxy/pending", may: delegates, status: 400}, // has no minimum age
 	{route: "POST /api/v1/repos/:repo/times", target: apiRepos + "/team-a-proxy/times", body: seeds, may: delegates, status: 200},
+	{route: "PUT /api/v1/repos/:repo/imports/*", target: apiRepos + "/team-a-proxy/imports/m.test/a/@v/v1.0.0", body: "x", may: delegates, status: 400}, // no parts
+	{route: "PUT /api/v1/repos/:repo/imports/*", target: apiRepos + "/public/imports/m.test/a/@v/v1.0.0", body: "x", may: admins, status: 400},
+	{route: "PUT /api/v1/repos/:repo/imports/*", target: apiRepos + "/nowhere/imports/m.test/a/@v/v1.0.0", body: "x", may: admins, status: 404},
+	{route: "POST /api/v1/repos/:repo/imports/missing", target: apiRepos + "/team-a-proxy/imports/missing", body: claims, may: delegates, status: 200},
+	{route: "POST /api/v1/repos/:repo/imports/missing", target: apiRepos + "/public/imports/missing", body: claims, may: admins, status: 200},
+	{route: "POST /api/v1/repos/:repo/imports/missing", target: apiRepos + "/team-a/imports/missing", body: strings.ReplaceAll(claims, "m.test/a", "team-a.test/lib/x"), may: publisher + " " + admins, status: 200},
+	{route: "POST /api/v1/repos/:repo/imports/missing", target: apiRepos + "/nowhere/imports/missing", body: claims, may: admins + " " + scoped, status: 404},
 	{route: "POST /api/v1/repos/:repo/settle", target: apiRepos + "/team-a-proxy/settle", body: settling, may: delegates, status: 404},
 	// What may not be served.
 	{route: "GET /api/v1/blocks", target: "/api/v1/blocks", may: lookers, status: 200},

@@ -42,6 +42,7 @@ type admission struct {
 
 	published bool
 	imported  bool      // a fill by a caller who has it from elsewhere, see Import
+	firm      bool      // what is recorded stays, also if it is not what was proved
 	at        time.Time // of a published version: the commit's time, or zero for now
 	actor     string
 	who       *access.Caller // of a publication, for the repository's home; of an import
@@ -396,7 +397,7 @@ func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 // conflict reports whether the version is there with other content, or was.
 func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content) error {
 	what := a.mv.Path + "@" + a.mv.Version
-	if proved := !a.published && a.sums != (upstream.Sums{}); proved && (v.Status == events.Held || v.Status == events.Conflicted) {
+	if proved := !a.published && !a.firm && a.sums != (upstream.Sums{}); proved && (v.Status == events.Held || v.Status == events.Conflicted) {
 		return nil // other content is a lie of somebody's, which each site sees for itself
 	}
 	switch v.Status {

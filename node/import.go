@@ -96,7 +96,8 @@ func (n *Node) Import(ctx context.Context, who *access.Caller, im Importation) (
 	if err != nil {
 		return Imported{}, err
 	}
-	a := admission{repo: r.repo, mv: im.Version, imported: true, who: who, upstream: importedFrom, sums: sums}
+	a := r.importing(im.Version)
+	a.who, a.upstream, a.sums = who, importedFrom, sums
 	if sums != (upstream.Sums{}) {
 		a.sumdb = rem.dbName
 	}
@@ -111,6 +112,13 @@ func (n *Node) Import(ctx context.Context, who *access.Caller, im Importation) (
 		return Imported{}, err
 	}
 	return imported(&a, got), nil
+}
+
+// importing is the admission of an import. A site that is alone goes on with what it
+// recorded, as long as nobody decides otherwise: it would else show nothing at all,
+// since there is no other site whose lie it could be.
+func (r *Repository) importing(mv module.Version) admission {
+	return admission{repo: r.repo, mv: mv, imported: true, firm: r.st.alone}
 }
 
 func imported(a *admission, got admitted) Imported {
@@ -162,7 +170,7 @@ func (r *Repository) takesImport(mv module.Version) error {
 	if err != nil || v.Status != events.Purged {
 		return err
 	}
-	a := admission{mv: mv, imported: true}
+	a := r.importing(mv)
 	return a.conflict(r.repo, v, events.Content{})
 }
 

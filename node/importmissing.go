@@ -111,10 +111,10 @@ func (r *Repository) holdsImport(c ImportClaim) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	a := admission{repo: r.repo, mv: c.Version, imported: true}
+	a := r.importing(c.Version)
 	content := events.Content{ModH1: c.ModH1, ZipH1: c.ZipH1}
 	if err := a.conflict(r.repo, v, content); err != nil {
-		if rem.covers(c.Version.Path) {
+		if !a.firm && rem.covers(c.Version.Path) {
 			return false, nil // the checksum database says who is right
 		}
 		return false, err
