@@ -269,6 +269,13 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 		return run(req, func(b awayPublications) ([]Published, events.Position, error) {
 			return n.publishAllFor(ctx, who, from, b)
 		})
+	case opProperties:
+		return run(req, func(b awayProperties) (nothing, events.Position, error) {
+			at, err := n.setProperties(ctx, who, b)
+			return nothing{}, at, err
+		})
+	case opBuildsDelete:
+		return run(req, func(b awayBuilds) (nothing, events.Position, error) { return n.deleteBuildsFor(ctx, who, from, b) })
 	case opHide:
 		return run(req, func(b awayHiding) (nothing, events.Position, error) {
 			at, err := n.hide(ctx, who, b)

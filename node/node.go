@@ -80,7 +80,8 @@ type Node struct {
 	sightings *sightings
 	exchanges *exchanges
 	passwords *passwords
-	uses      *uses // of tokens
+	uses      *uses     // of tokens
+	sums      *fileSums // of blobs
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -153,6 +154,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.sightings = newSightings()
 	n.exchanges = newExchanges()
 	n.uses = newUses(n.index.Load, n.logger)
+	n.sums = newFileSums(n.life)
 	if n.passwords, err = newPasswords(cmp.Or(opts.passwordCost, passwordCost)); err != nil {
 		return nil, err
 	}

@@ -138,6 +138,9 @@ func (n *Node) createRepo(ctx context.Context, who *access.Caller, nr NewRepo) (
 		if nr.Name.IsZero() || nr.Kind.IsZero() {
 			return nil, fail(ErrInvalid, "a repository needs a name and a kind")
 		}
+		if strings.HasSuffix(nr.Name.String(), buildInfoSuffix) {
+			return nil, fail(ErrInvalid, "no repository can be called %s: in rules, names that end in %s stand for the builds of a project", nr.Name, buildInfoSuffix)
+		}
 		if !v.dir.MemberNow(nr.Home) {
 			return nil, fail(ErrInvalid, "repository %s: there is no site called %q to be its home", nr.Name, nr.Home)
 		}
