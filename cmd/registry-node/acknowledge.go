@@ -14,9 +14,14 @@ type publication struct {
 	node.Published
 	// SitesHave is how many sites hold it; nil if nobody asked to wait for them.
 	SitesHave *int `json:"sites_have,omitempty"`
+	// Warnings are this program's own, from before it was sent.
+	Warnings []warning `json:"warnings,omitempty"`
 
 	late bool // it is not yet wherever it was asked to be
 }
+
+// publications are what was published together.
+type publications []publication
 
 // checkSites checks what publish is told to wait for.
 func (f *publishFlags) checkSites() error {
@@ -47,16 +52,24 @@ func (f *publishFlags) acknowledgement() url.Values {
 	return query
 }
 
-// complain says what a publication that was decided still lacks. It returns
-// errNo if that is what was to be waited for.
-func (p publication) complain(w io.Writer) error {
+// complain says what publications that were decided still lack. It returns errNo
+// if that is what was to be waited for.
+func (ps publications) complain(w io.Writer) error {
+	var least *int
+	late := false
+	for _, p := range ps {
+		late = late || p.late
+		if p.SitesHave != nil && (least == nil || *p.SitesHave < *least) {
+			least = p.SitesHave
+		}
+	}
 	switch {
-	case !p.late:
+	case !late:
 		return nil
-	case p.SitesHave == nil:
+	case least == nil:
 		fmt.Fprintln(w, "it is decided at the repository's home; this node has not got it yet, and gets it when it can")
 		return nil
 	}
-	fmt.Fprintf(w, "only %d of the sites hold it by now; the others get it when they can\n", *p.SitesHave)
+	fmt.Fprintf(w, "only %d of the sites hold it by now; the others get it when they can\n", *least)
 	return errNo
 }

@@ -31,6 +31,18 @@ type packed struct {
 	h1     events.H1
 	files  []packedFile
 	temp   bool // file is ours to remove
+	// warnings are what is to be known before it is published.
+	warnings []warning
+}
+
+// packedList is what is published together.
+type packedList []*packed
+
+// remove removes the zips that were made for this.
+func (l packedList) remove() {
+	for _, p := range l {
+		p.remove()
+	}
 }
 
 // packedFile is a file of a module.
@@ -168,24 +180,41 @@ func (p *packed) measure() error {
 }
 
 // print shows what would be published.
-func (p *packed) print(w io.Writer, asJSON bool) error {
+func (l packedList) print(w io.Writer, asJSON bool) error {
 	if asJSON {
+		list := make([]plan, len(l))
+		for i, p := range l {
+			list[i] = plan{p.mv.Path, p.mv.Version, p.h1, p.size, p.time, p.files, p.warnings}
+		}
+		if len(list) == 1 {
+			return printJSON(w, list[0])
+		}
 		return printJSON(w, struct {
-			Module  string       `json:"module"`
-			Version string       `json:"version"`
-			H1      events.H1    `json:"h1"`
-			Size    int64        `json:"size"` // of the zip
-			Time    time.Time    `json:"time,omitzero"`
-			Files   []packedFile `json:"files"`
-		}{p.mv.Path, p.mv.Version, p.h1, p.size, p.time, p.files})
+			Versions []plan `json:"versions"`
+		}{list})
 	}
-	t := newTable(w)
-	for _, f := range p.files {
-		t.row(f.Size, f.Path)
+	for _, p := range l {
+		t := newTable(w)
+		for _, f := range p.files {
+			t.row(f.Size, f.Path)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "%s@%s %v, %d files, zip of %d bytes\n", p.mv.Path, p.mv.Version, p.h1, len(p.files), p.size); err != nil {
+			return err
+		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "%s@%s %v, %d files, zip of %d bytes\n", p.mv.Path, p.mv.Version, p.h1, len(p.files), p.size)
-	return err
+	return nil
+}
+
+// plan is a version that would be published.
+type plan struct {
+	Module   string       `json:"module"`
+	Version  string       `json:"version"`
+	H1       events.H1    `json:"h1"`
+	Size     int64        `json:"size"` // of the zip
+	Time     time.Time    `json:"time,omitzero"`
+	Files    []packedFile `json:"files"`
+	Warnings []warning    `json:"warnings,omitempty"`
 }
