@@ -24,6 +24,10 @@ type body struct {
 	io.ReadCloser
 	conn *http.ResponseController
 	pace time.Duration
+	// lingers says that the client waited for leave to send the body. If it is
+	// answered before the end of it, net/http cuts the connection at once, and the
+	// client may never see why.
+	lingers bool
 
 	read     int64
 	moved    int       // bytes since the deadline was set anew
@@ -67,12 +71,16 @@ func (b *body) told(err error) error {
 }
 
 // leave bounds the time in which net/http, before it answers, reads what a
-// handler left of a body. Of one that failed it should read nothing.
+// handler left of a body. Of one that failed it should read nothing. The answer has
+// been given when it is called.
 func (b *body) leave() {
 	switch b.end {
 	case io.EOF:
 	case nil:
 		b.conn.SetReadDeadline(time.Now().Add(drainTime))
+		if b.lingers && b.read > 0 && b.conn.Flush() == nil {
+			io.Copy(io.Discard, b.ReadCloser) // until the client has seen the answer, and goes
+		}
 	default:
 		b.conn.SetReadDeadline(time.Now())
 	}

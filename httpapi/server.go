@@ -173,7 +173,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.extend()
 	}
 	if r.ContentLength != 0 {
-		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace}
+		b := &body{ReadCloser: r.Body, conn: http.NewResponseController(rw), pace: h.server.pace, lingers: r.ProtoMajor == 1 && r.Header.Get("Expect") != ""}
 		paced := *r // net/http must find its own body in r, to see whether the client still waits for leave to send it
 		paced.Body, r = b, &paced
 		defer b.leave()
