@@ -360,6 +360,9 @@ func (s *sites) operate(ctx context.Context, who *access.Caller, from events.Sit
 	if answer, at, known, err := n.operateIdentities(ctx, who, req); known {
 		return answer, at, err
 	}
+	if answer, at, known, err := n.operateWebhooks(ctx, who, req); known {
+		return answer, at, err
+	}
 	return nil, events.Position{}, fail(ErrUnavailable, "site %s does not know the operation %q; upgrade it", n.id.Site, req.Op)
 }
 

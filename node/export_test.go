@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"net"
 	"time"
 
@@ -126,3 +128,37 @@ func (n *Node) Tables(ctx context.Context) (inForce, drafted [2]*access.Table, e
 
 // Rights returns the rules in force, compiled.
 func (n *Node) Rights() *access.Table { return n.state.Load().rights }
+
+// Webhooks has a node send to receivers that roots certify, with another wait before
+// the second try than a second and another limit to a request than 30.
+func (o Options) Webhooks(roots *x509.CertPool, backoff, timeout time.Duration) Options {
+	o.webhooks = webhookOptions{roots, backoff, timeout}
+	return o
+}
+
+// SetWebhookCursor writes that a webhook was told of a log up to an entry.
+func (n *Node) SetWebhookCursor(name string, log events.Site, at events.Mark, hash events.Digest) error {
+	hook, _ := n.directory().Webhook(name)
+	row, err := json.Marshal(cursor{Name: name, At: at, Hash: hash})
+	if err != nil {
+		return err
+	}
+	return n.index.Load().Local(cursorSpace).Set(hookLog{hook.ID, log}.String(), row)
+}
+
+// FirstWebhookCursor returns the entry behind which a webhook that was made at a
+// time, at no site whose log this is, begins in a log.
+func (n *Node) FirstWebhookCursor(made time.Time, log events.Site) (events.Mark, error) {
+	c, err := firstCursor(n.index.Load(), events.ActiveWebhook{Created: made}, log)
+	return c.At, err
+}
+
+// WebhookRows returns the keys of all that is kept of webhooks.
+func (n *Node) WebhookRows() (keys []string) {
+	for _, space := range []string{cursorSpace, deadSpace} {
+		for row := range n.index.Load().Local(space).All("") {
+			keys = append(keys, row.Key)
+		}
+	}
+	return keys
+}

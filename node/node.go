@@ -48,6 +48,8 @@ type Options struct {
 	level int
 	// passwordCost is for tests that have no time for that of bcrypt.
 	passwordCost int
+	// webhooks are for tests that have no time, and have certificates of their own.
+	webhooks webhookOptions
 	// dialPeer is for tests that put faults between sites.
 	dialPeer func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -82,6 +84,7 @@ type Node struct {
 	passwords *passwords
 	uses      *uses     // of tokens
 	sums      *fileSums // of blobs
+	webhooks  *webhooks
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -153,6 +156,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.vouchers = newVouchers()
 	n.sightings = newSightings()
 	n.exchanges = newExchanges()
+	n.webhooks = newWebhooks(n)
 	n.uses = newUses(n.index.Load, n.logger)
 	n.sums = newFileSums(n.life)
 	if n.passwords, err = newPasswords(cmp.Or(opts.passwordCost, passwordCost)); err != nil {
@@ -192,6 +196,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.life.wg.Go(func() { n.purgeLoop(n.life.ctx) })
 	n.life.wg.Go(func() { n.sightings.run(n.life.ctx, n) })
 	n.life.wg.Go(func() { n.uses.run(n.life.ctx) })
+	n.life.wg.Go(func() { n.webhooks.run(n.life.ctx) })
 	return n, nil
 }
 
@@ -244,6 +249,7 @@ func (n *Node) refreshDirectory() error {
 	old := n.state.Load()
 	n.setDirectory(d)
 	n.sites.membersChanged()
+	poke(n.webhooks.changed)
 	if old != nil {
 		n.sites.rulesChanged(old.dir, d)
 	}

@@ -40,7 +40,7 @@ func (s *Secrets) credential(refs []events.SecretRef) func(*url.URL) (upstream.C
 		if !named {
 			return upstream.Credential{}, nil
 		}
-		secret, err := s.Get(name)
+		secret, err := s.forUpstream(name)
 		return secret.credential, err
 	}
 }
@@ -49,9 +49,18 @@ func (s *Secrets) credential(refs []events.SecretRef) func(*url.URL) (upstream.C
 // so.
 func (s *Secrets) problem(refs []events.SecretRef) error {
 	for _, r := range refs {
-		if _, err := s.Get(r.Name); err != nil {
+		if _, err := s.forUpstream(r.Name); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// forUpstream is Get for a secret that an upstream is shown.
+func (s *Secrets) forUpstream(name events.RepoName) (Secret, error) {
+	secret, err := s.Get(name)
+	if err == nil && secret.Kind() == kindWebhook {
+		err = because(errSecret, ErrUnavailable, "the secret %s signs what webhooks are sent, and is nothing to show to an upstream", name)
+	}
+	return secret, err
 }

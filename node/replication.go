@@ -308,6 +308,7 @@ func (s *sites) reasons(refused map[events.EventID]string) []string {
 		}
 	}
 	s.mu.Unlock()
+	list = append(list, n.webhooks.reasons(time.Now())...)
 	if len(list) > maxReasons {
 		list = append(list[:maxReasons-1], fmt.Sprintf("and %d more", len(list)-maxReasons+1))
 	}

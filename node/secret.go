@@ -13,13 +13,15 @@ import (
 
 // Secret is what an upstream knows a site by: of one of the kinds basic (user and
 // password), bearer (a token), header (of any name) and certificate (of a TLS
-// client). However it is printed or logged, it shows as "[redacted]".
+// client). Or it is of the kind webhook: a key that signs what webhooks are sent.
+// However it is printed or logged, it shows as "[redacted]".
 type Secret struct {
 	kind       string
 	text       []byte // as it is kept
 	credential upstream.Credential
 	user       string
 	password   string
+	signer     webhookKey
 }
 
 // secretText is how a secret is kept: exactly one field is there.
@@ -39,10 +41,13 @@ type secretText struct {
 		Cert string `json:"cert"` // PEM, with its chain
 		Key  string `json:"key"`  // PEM
 	} `json:"certificate,omitempty"`
+	Webhook *struct {
+		Key string `json:"key"` // whsec_ and base64
+	} `json:"webhook,omitempty"`
 }
 
 // errSecretForm names no part of the text, all of which may be secret.
-var errSecretForm = errors.New(`it is none of {"basic":{"user":"…","password":"…"}}, {"bearer":{"token":"…"}}, {"header":{"name":"…","value":"…"}}, {"certificate":{"cert":"PEM","key":"PEM"}}`)
+var errSecretForm = errors.New(`it is none of {"basic":{"user":"…","password":"…"}}, {"bearer":{"token":"…"}}, {"header":{"name":"…","value":"…"}}, {"certificate":{"cert":"PEM","key":"PEM"}}, {"webhook":{"key":"whsec_…"}}`)
 
 // ParseSecret returns the secret in a JSON text, or why it is none, in words that
 // give nothing of it away.
@@ -76,6 +81,11 @@ func ParseSecret(text []byte) (Secret, error) {
 		s.kind = "certificate"
 		s.credential, err = upstream.CertificateCredential([]byte(c.Cert), []byte(c.Key))
 	}
+	if w := t.Webhook; w != nil {
+		kinds++
+		s.kind = kindWebhook
+		s.signer, err = parseWebhookKey(w.Key)
+	}
 	if kinds != 1 {
 		return Secret{}, errSecretForm
 	}
@@ -85,7 +95,7 @@ func ParseSecret(text []byte) (Secret, error) {
 	return s, nil
 }
 
-// Kind returns basic, bearer, header or certificate.
+// Kind returns basic, bearer, header, certificate or webhook.
 func (s Secret) Kind() string { return s.kind }
 
 // Format writes "[redacted]", whatever the verb.

@@ -1,0 +1,310 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"registry-node/events"
+	"registry-node/node/index"
+)
+
+// teller tells one receiver of one log: one event after the other, each until the
+// receiver has it or refuses it for good. So what it tells is in the order of the
+// log.
+type teller struct {
+	hookLog
+	webhooks *webhooks
+	name     string
+	turns    chan struct{} // of the webhook: a place for each request
+	began    time.Time
+	since    time.Time // belongs to webhooks.match: when the webhook was changed
+	cancel   context.CancelFunc
+	ended    chan struct{} // closed when run has returned
+	wake     chan struct{} // has room for one: try at once
+
+	// What follows is run's alone.
+	loaded  bool
+	checked *index.Index // in which the cursor was last found to be right
+	saved   cursor
+	skipped int // entries since then
+	warned  bool
+
+	// deadMu is held by who changes dead letters, before mu.
+	deadMu sync.Mutex
+
+	mu sync.Mutex
+	st tellerState // guarded by mu
+}
+
+// tellerState is how a teller stands.
+type tellerState struct {
+	at       cursor
+	dead     int // dead letters
+	revived  int // of those, such as are to be told again
+	due      events.EventID
+	dueTime  time.Time // of the event due; zero if none is
+	tries    int       // of the event due
+	refusals int       // among them
+	problem  string    // why it is not told yet
+	answer   string    // what the receiver said
+	next     time.Time // of the next try; zero: none waits
+	lastTold time.Time
+	told     uint64 // since the start
+	failures uint64 // since the start
+}
+
+const (
+	// skipBatch is how many entries with nothing to tell are passed until that is
+	// written down, or something else is done.
+	skipBatch = 256
+)
+
+func (t *teller) standing() tellerState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.st
+}
+
+func (t *teller) change(f func(*tellerState)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f(&t.st)
+}
+
+// nothingDue is how it stands when there is nothing to tell.
+func (st *tellerState) nothingDue() {
+	st.due, st.dueTime, st.tries, st.refusals, st.problem, st.answer, st.next = events.EventID{}, time.Time{}, 0, 0, "", "", time.Time{}
+}
+
+// late returns how late the event is that is due. A teller that has failed at
+// nothing has had no more time than since it began.
+func (st tellerState) late(now, began time.Time) time.Duration {
+	if st.dueTime.IsZero() {
+		return 0
+	}
+	if st.problem == "" && began.After(st.dueTime) {
+		return now.Sub(began)
+	}
+	return now.Sub(st.dueTime)
+}
+
+// run tells until ctx ends.
+func (t *teller) run(ctx context.Context) {
+	for {
+		moved := t.webhooks.node.sites.moved.wait()
+		wait := t.step(ctx)
+		if ctx.Err() != nil {
+			t.stop()
+			return
+		}
+		if wait == 0 {
+			continue
+		}
+		var again <-chan time.Time
+		if wait > 0 { // what is new changes nothing for an event that waits
+			again, moved = time.After(wait), nil
+		}
+		select {
+		case <-moved:
+		case <-again:
+		case <-t.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// stop writes down how far it is.
+func (t *teller) stop() {
+	if !t.loaded {
+		return
+	}
+	if err := t.save(); err != nil {
+		t.webhooks.node.logger.Warn("how far a webhook was told is not kept", "webhook", t.name, "log", t.log, "error", err)
+	}
+}
+
+// idle has run wait until there is something new.
+const idle time.Duration = -1
+
+// step does the next thing that is to be done, and returns how long to wait before
+// the one after it.
+func (t *teller) step(ctx context.Context) time.Duration {
+	n := t.webhooks.node
+	hook, ok := n.directory().Webhook(t.name)
+	if !ok || hook.ID != t.id {
+		return idle // it ends in a moment
+	}
+	if err := t.load(hook); err != nil {
+		return t.stuck(ctx, err)
+	}
+	if st := t.standing(); st.revived > 0 {
+		return t.tellDead(ctx, hook, st)
+	}
+	e, i, err := t.find(ctx, hook)
+	if err != nil {
+		return t.stuck(ctx, err)
+	}
+	if i < 0 {
+		if t.skipped < skipBatch { // a crash has them passed again
+			return idle
+		}
+		if err := t.save(); err != nil {
+			return t.stuck(ctx, err)
+		}
+		return 0
+	}
+	return t.tellNext(ctx, hook, e, i)
+}
+
+// stuck reports a failure of this node, which is tried again.
+func (t *teller) stuck(ctx context.Context, err error) time.Duration {
+	if ctx.Err() == nil {
+		t.webhooks.node.logger.Warn("webhook waits for this node", "webhook", t.name, "log", t.log, "error", err)
+		t.change(func(st *tellerState) { st.problem = "this node's index can't be read or written; its log says why" })
+	}
+	return t.webhooks.backoff * 5
+}
+
+// load finds out where it stands, at the start and when the index is another one.
+func (t *teller) load(hook events.ActiveWebhook) error {
+	n := t.webhooks.node
+	x := n.index.Load()
+	if t.loaded && t.checked == x {
+		return nil
+	}
+	if !t.loaded {
+		c, err := n.loadCursor(x, hook, t.log)
+		if err != nil {
+			return err
+		}
+		t.saved = c
+		t.change(func(st *tellerState) { st.at = c })
+		t.deadMu.Lock()
+		err = t.countDead(x)
+		t.deadMu.Unlock()
+		if err != nil {
+			return err
+		}
+		t.loaded = true
+	}
+	if err := t.recheck(x, hook); err != nil {
+		return err
+	}
+	t.checked = x
+	return nil
+}
+
+// recheck compares the cursor with the log. A log that has another entry where the
+// cursor is has another history, and is told from where the webhook began, as
+// nothing may be skipped.
+func (t *teller) recheck(x *index.Index, hook events.ActiveWebhook) error {
+	c := t.standing().at
+	if c.At.IsZero() || c.Hash.IsZero() {
+		return nil
+	}
+	raw, ok, err := x.Entry(t.log, c.At)
+	if err != nil || !ok || events.DigestOf(raw) == c.Hash {
+		return err
+	}
+	first, err := firstCursor(x, hook, t.log)
+	if err != nil {
+		return err
+	}
+	t.webhooks.node.logger.Error("the log has another history than a webhook was told: it is told again from where it began", "webhook", t.name, "log", t.log, "at", c.At)
+	t.change(func(st *tellerState) { st.at = first })
+	return nil
+}
+
+// find returns the next entry that has something to tell and which of its events
+// that is, or -1: there is none, or skipBatch entries had nothing.
+func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.Entry, int, error) {
+	n := t.webhooks.node
+	x := n.index.Load()
+	head, _, err := x.Head(t.log)
+	if err != nil {
+		return events.Entry{}, -1, err
+	}
+	c := t.standing().at
+	if head.Position.Mark.Compare(c.At) < 0 {
+		return events.Entry{}, -1, t.beyond(head)
+	}
+	t.warned = false
+	d := n.directory()
+	for raw, err := range x.Entries(t.log, c.At) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return events.Entry{}, -1, err
+		}
+		e, err := events.DecodeEntry(raw)
+		if err != nil {
+			return events.Entry{}, -1, err
+		}
+		if e.Position.Mark.Compare(head.Position.Mark) > 0 { // kept, but not applied
+			break
+		}
+		for i := c.first(e.Position.Mark); i < len(e.Events); i++ {
+			if takes(hook, d, e.Events[i]) {
+				t.change(func(st *tellerState) { st.at = c })
+				return e, i, nil
+			}
+		}
+		c = c.behindEntry(e.Position)
+		if t.skipped++; t.skipped >= skipBatch {
+			break
+		}
+	}
+	t.change(func(st *tellerState) {
+		st.nothingDue()
+		st.at = c
+	})
+	return events.Entry{}, -1, nil
+}
+
+// beyond is called while a log ends before the cursor. That of this site goes on
+// from its end: the cursor is set back. Another site's is fetched again, or goes on
+// in a new epoch, or has ended: what it had is not told twice.
+func (t *teller) beyond(head index.Head) error {
+	n := t.webhooks.node
+	c := t.standing().at
+	if !t.warned {
+		t.warned = true
+		n.logger.Warn("a webhook was told of entries that the log no longer has", "webhook", t.name, "log", t.log, "told", c.At, "ends", head.Position.Mark)
+	}
+	t.skipped = 0
+	if t.log == n.id.Site {
+		t.change(func(st *tellerState) { st.at = c.behindEntry(head.Position) })
+		return t.save()
+	}
+	return nil
+}
+
+// takes reports whether a webhook is told of an event: one of another site's log
+// must be no older than the webhook, as the first cursor there may be too early.
+func takes(hook events.ActiveWebhook, d *events.Directory, ev events.Event) bool {
+	if ev.ID.Site != hook.ID.Site && ev.Time.Before(hook.Created) || ev.Body == nil {
+		return false
+	}
+	s := subjectOf(d, ev)
+	return hook.Takes(ev.Type, s.repo, s.module)
+}
+
+// save writes the cursor, if it is another one.
+func (t *teller) save() error {
+	c := t.standing().at
+	if c == t.saved {
+		return nil
+	}
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if err := t.webhooks.node.index.Load().Local(cursorSpace).Set(t.String(), raw); err != nil {
+		return err
+	}
+	t.saved, t.skipped = c, 0
+	return nil
+}
