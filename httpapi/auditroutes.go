@@ -56,6 +56,12 @@ var actions = map[string]string{
 
 	"PUT /api/v1/repos/:repo/imports/*":        "import",
 	"POST /api/v1/repos/:repo/imports/missing": "import.missing",
+
+	"PUT /api/v1/webhooks/:name":               "webhook.put",
+	"DELETE /api/v1/webhooks/:name":            "webhook.delete",
+	"POST /api/v1/webhooks/:name/retry":        "webhook.retry",
+	"POST /api/v1/webhooks/:name/test":         "webhook.test",
+	"DELETE /api/v1/webhooks/:name/deliveries": "webhook.drop",
 }
 
 // audited has what a route changes written into the audit log. The line is begun

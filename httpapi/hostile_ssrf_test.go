@@ -40,6 +40,9 @@ func (h *hostile) saidURLs(t *testing.T) {
 	} {
 		add("PUT", "/api/v1/issuers/ssrf", strings.Replace(goodCI, `"https://ci.test"`, quoted(u), 1), asAdmin, "400")
 	}
+	for _, u := range []string{"file:///etc/passwd", "gopher://127.0.0.1/", "http://10.0.0.1/", "http://127.0.0.1.evil.test/", "https://u:p@ci.test", "https://", "ci.test", "https://ci.test/\x00", "https://ci.test/#x"} {
+		add("PUT", "/api/v1/webhooks/ssrf", strings.Replace(goodHook, `"http://127.0.0.1:1/hook"`, quoted(u), 1), asAdmin, "400")
+	}
 	h.set("POST", apiRepos, `{"name":"files","kind":"remote","settings":{"sumdb":"off","upstream":"file:///etc"}}`)
 	for _, s := range []string{ // what administrators may say, and delegates not
 		`{"proxy":"http://127.0.0.1:1"}`, `{"allow_inside":["127.0.0.0/8"]}`, `{"allow_inside":["169.254.0.0/16"]}`, `{"secrets":[{"host":"127.0.0.1:1","name":"x"}]}`,
@@ -50,7 +53,7 @@ func (h *hostile) saidURLs(t *testing.T) {
 	for i := range attacks {
 		attacks[i].request = strings.Replace(attacks[i].request, "Authorization: MANAGER", "Authorization: "+h.shown[manager], 1)
 	}
-	h.run(t, 60, attacks)
+	h.run(t, 69, attacks)
 }
 
 // linkLocal are upstreams at which no service registry is, but the keys of a machine

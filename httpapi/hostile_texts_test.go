@@ -125,10 +125,10 @@ func TestHostileNames(t *testing.T) {
 	for _, name := range []string{"<b>", "a b", "a'--", "a;b", "{{7}}", "é", "a%0ab", "%00", "..", "-a", ".a", "a/b", strings.Repeat("a", 300)} {
 		escaped := strings.ReplaceAll(url.PathEscape(strings.NewReplacer("%0a", "\n", "%00", "\x00").Replace(name)), "..", "%2e%2e")
 		for _, c := range [][2]string{
-			{"/api/v1/users/", `{}`}, {"/api/v1/groups/", `{"members":[]}`}, {"/api/v1/permissions/", readRule}, {"/api/v1/issuers/", goodCI},
+			{"/api/v1/users/", `{}`}, {"/api/v1/groups/", `{"members":[]}`}, {"/api/v1/permissions/", readRule}, {"/api/v1/issuers/", goodCI}, {"/api/v1/webhooks/", goodHook},
 		} {
 			attacks = append(attacks, attack{request: plain("PUT", c[0]+escaped, c[1], asAdmin), want: "400"})
 		}
 	}
-	h.run(t, 52, attacks)
+	h.run(t, 65, attacks)
 }

@@ -25,6 +25,7 @@ const (
 	apiRepos = "/api/v1/repos"
 	teamMods = apiRepos + "/team-a/modules/"
 	newLocal = `{"name":"team-a-{n}","kind":"local"}`
+	goodHook = `{"url":"http://127.0.0.1:1/hook","types":["version.settled"],"secret":"none"}`
 	goodCI   = `{"url":"https://ci.test","purpose":"exchange","audience":"registry","claims":[{"name":"sub","pattern":"repo:x"}],"user":"reader"}`
 	readRule = `{"principals":["user:reader"],"repos":["team-a"],"actions":["read"]}`
 	evilMod  = `{"module":"evil.test/{n}","reason":"x"}`
@@ -139,6 +140,15 @@ var expectations = []expectation{
 	{route: "PUT /api/v1/issuers/:name", target: "/api/v1/issuers/ci-{n}", body: goodCI, may: admins, status: 201},
 	{route: "GET /api/v1/issuers/:name", target: "/api/v1/issuers/nowhere", may: admins, status: 404},
 	{route: "DELETE /api/v1/issuers/:name", target: "/api/v1/issuers/ci-{n}", may: admins, status: 204, before: "PUT /api/v1/issuers/ci-{n} " + goodCI},
+	// Webhooks.
+	{route: "GET /api/v1/webhooks", target: "/api/v1/webhooks", may: admins, status: 200},
+	{route: "PUT /api/v1/webhooks/:name", target: "/api/v1/webhooks/hook-{n}", body: goodHook, may: admins, status: 201},
+	{route: "GET /api/v1/webhooks/:name", target: "/api/v1/webhooks/nowhere", may: admins, status: 404},
+	{route: "DELETE /api/v1/webhooks/:name", target: "/api/v1/webhooks/hook-{n}", may: admins, status: 204, before: "PUT /api/v1/webhooks/hook-{n} " + goodHook},
+	{route: "GET /api/v1/webhooks/:name/deliveries", target: "/api/v1/webhooks/hook-{n}/deliveries", may: admins, status: 200, before: "PUT /api/v1/webhooks/hook-{n} " + goodHook},
+	{route: "DELETE /api/v1/webhooks/:name/deliveries", target: "/api/v1/webhooks/nowhere/deliveries", may: admins, status: 404},
+	{route: "POST /api/v1/webhooks/:name/retry", target: "/api/v1/webhooks/nowhere/retry", may: admins, status: 404},
+	{route: "POST /api/v1/webhooks/:name/test", target: "/api/v1/webhooks/hook-{n}/test", may: admins, status: 200, before: "PUT /api/v1/webhooks/hook-{n} " + goodHook},
 	// What an Artifactory has.
 	{route: "GET /artifactory/api/system/version", target: "/artifactory/api/system/version", may: everybody, status: 200},
 	{route: "GET /artifactory/api/system/ping", target: "/artifactory/api/system/ping", may: everybody, status: 200},

@@ -124,6 +124,6 @@ func (m *metrics) observe(w *writer) {
 // handler answers with the metrics that a caller may see.
 func (m *metrics) handler(n *node.Node, who *access.Caller) http.Handler {
 	own := prometheus.NewRegistry()
-	own.MustRegister(upstreamCollector{n, who})
+	own.MustRegister(upstreamCollector{n, who}, webhookCollector{n, who})
 	return promhttp.HandlerFor(prometheus.Gatherers{m.registry, own}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

@@ -273,6 +273,7 @@ func (s *Server) routes(t Trust) *echo.Echo {
 	get(e, "/api/v1/audit", s.listAudit)
 	s.routeRemotes(e)
 	s.routeOIDC(e)
+	s.routeWebhooks(e)
 	s.routeIdentities(e)
 	s.routeArtifactory(e)
 	e.POST("/api/v1/verify", s.verify)

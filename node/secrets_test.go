@@ -19,9 +19,12 @@ const canary = "canary-5f1e0c"
 
 func TestSecretForms(t *testing.T) {
 	for text, kind := range map[string]string{
-		`{"basic":{"user":"bot","password":"` + canary + `"}}`: "basic",
-		` {"bearer":{"token":"` + canary + `"}}` + "\n":        "bearer",
-		`{"header":{"name":"X-Key","value":"` + canary + `"}}`: "header",
+		`{"basic":{"user":"bot","password":"` + canary + `"}}`:   "basic",
+		` {"bearer":{"token":"` + canary + `"}}` + "\n":          "bearer",
+		`{"header":{"name":"X-Key","value":"` + canary + `"}}`:   "header",
+		`{"webhook":{"key":"` + node.NewWebhookKey() + `"}}`:     "webhook",
+		`{"webhook":{"key":"whsec_` + canary + `"}}`:             "",
+		`{"webhook":{"key":"` + canary + canary + canary + `"}}`: "",
 		``:     "",
 		`null`: "",
 		`{}`:   "",

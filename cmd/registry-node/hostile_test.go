@@ -29,7 +29,11 @@ var hostileLists = map[string]string{
 	"/api/v1/audit":       `{"entries":[{"action":TEXT,"actor":TEXT,"name":TEXT,"reason":TEXT,"client":TEXT,"outcome":TEXT,"code":TEXT}]}`,
 	"/api/v1/sites":       `{"sites":[{"name":"here","state":TEXT,"addresses":[TEXT]}]}`,
 	"/api/v1/issuers":     `{"issuers":[{"name":TEXT,"url":TEXT,"purpose":TEXT,"audience":TEXT,"user":TEXT}]}`,
+	"/api/v1/webhooks":    `{"webhooks":[{"name":TEXT,"url":TEXT,"types":["version.*"],"repos":[TEXT],"secret":TEXT}]}`,
+	"/api/v1/webhooks/x":  `{"name":TEXT,"url":TEXT,"repos":[TEXT],"secret":TEXT,"actor":TEXT}`,
 	"/api/v1/status":      `{"version":TEXT,"site":"here","reasons":[TEXT],"remarks":[TEXT],"repositories":[],"replication":{"site":"here","agreement":TEXT,"sites":[{"name":"here","self":true,"version":TEXT,"agrees":TEXT,"reasons":[TEXT]}]}}`,
+
+	"/api/v1/webhooks/x/deliveries": `{"name":TEXT,"site":"here","problem":TEXT,"logs":[{"log":"here","told":"1/1","head":"1/2","problem":TEXT,"answer":TEXT}],"dead_letters":[{"event":"here/1/1/0","type":TEXT,"problem":TEXT,"answer":TEXT}]}`,
 }
 
 // TestHostileServer has commands show what a node says that is not to be trusted,
@@ -57,7 +61,7 @@ func TestHostileServer(t *testing.T) {
 	for _, kind = range []string{"lists", "refusals", "texts"} {
 		shown := 0
 		for _, command := range []string{
-			"repo list", "repo show x", "user list", "group list", "permission list", "token list", "block list", "whoami", "audit", "site list", "oidc list", "status",
+			"repo list", "repo show x", "user list", "group list", "permission list", "token list", "block list", "whoami", "audit", "site list", "oidc list", "webhook list", "webhook show x", "status",
 		} {
 			r := try(t, append(strings.Fields(command), "--server", srv.URL)...)
 			if kind != "lists" && r.code != exitNo {

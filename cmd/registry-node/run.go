@@ -93,7 +93,7 @@ func rootCommand() *cobra.Command {
 		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
 		userCommand(), groupCommand(), permissionCommand(), tokenCommand(), whoamiCommand(),
-		loginCommand(), logoutCommand(), goauthCommand(), envCommand(), oidcCommand(),
+		loginCommand(), logoutCommand(), goauthCommand(), envCommand(), oidcCommand(), webhookCommand(),
 		inviteCommand(), joinCommand(), leaveCommand(), siteCommand(), homeCommand(), diffCommand(), epochCommand(),
 		verifyCommand(), rebuildCommand(), versionCommand(),
 	)

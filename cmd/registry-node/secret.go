@@ -16,9 +16,10 @@ import (
 func secretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secret",
-		Short: "Keep the credentials that upstreams ask for, at this site",
-		Long: `Keep the credentials that upstreams and proxies ask for. A repository names them
-("repo set NAME --secrets HOST=SECRET"), and that is all that is in the log. The
+		Short: "Keep the credentials that upstreams ask for, and the keys of webhooks, at this site",
+		Long: `Keep the credentials that upstreams and proxies ask for, and the keys that sign what
+webhooks are sent. A repository names the former ("repo set NAME --secrets
+HOST=SECRET"), a webhook its key, and that is all that is in the log. The
 secrets themselves are set at each site, in its data directory, in files that
 only their owner can read. They count at once, also while the node runs.
 
@@ -42,8 +43,10 @@ func secretsIn(data string) (*node.Secrets, error) {
 }
 
 func secretSetCommand(data *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "set NAME --data DIR",
+	var kind string
+	var generate bool
+	cmd := &cobra.Command{
+		Use:   "set NAME --data DIR [--kind webhook [--generate]]",
 		Short: "Keep a secret, in place of the one of that name",
 		Long: `Keep a secret. At a terminal it asks for what there is to know. Otherwise it reads
 one of these from standard input:
@@ -52,6 +55,13 @@ one of these from standard input:
   {"bearer": {"token": "…"}}
   {"header": {"name": "…", "value": "…"}}
   {"certificate": {"cert": "PEM, with its chain", "key": "PEM"}}
+  {"webhook": {"key": "whsec_…"}}
+
+With --kind webhook it reads the key alone, as the receiver gives it (whsec_ and the
+base64 of 24 to 64 bytes); with --generate as well it makes one, and prints that
+alone, for the receiver:
+
+  registry-node secret set ci-hook --data DIR --kind webhook --generate
 
 It is never taken from the command line, which others on the machine can see.`,
 		Args:              wants("NAME"),
@@ -64,6 +74,9 @@ It is never taken from the command line, which others on the machine can see.`,
 			secrets, err := secretsIn(*data)
 			if err != nil {
 				return err
+			}
+			if kind != "" || generate {
+				return setWebhookKey(cmd, secrets, name, kind, generate)
 			}
 			text, err := readSecret(cmd.InOrStdin(), cmd.ErrOrStderr())
 			if err != nil {
@@ -80,6 +93,10 @@ It is never taken from the command line, which others on the machine can see.`,
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&kind, "kind", "", "`webhook`: read the key of a webhook, and nothing around it")
+	cmd.Flags().BoolVar(&generate, "generate", false, "make the key of a webhook, and print it")
+	must(cmd.RegisterFlagCompletionFunc("kind", completeWords("webhook")))
+	return cmd
 }
 
 // maxStdin bounds what is read of a secret, in bytes.
@@ -111,7 +128,7 @@ func readSecret(stdin io.Reader, prompts io.Writer) ([]byte, error) {
 
 // askSecret asks for what a secret is made of; what is hidden is not shown.
 func askSecret(ask func(what string, hidden bool) (string, error)) ([]byte, error) {
-	kind, err := ask("kind (basic, bearer, header, certificate)", false)
+	kind, err := ask("kind (basic, bearer, header, certificate, webhook)", false)
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +140,12 @@ func askSecret(ask func(what string, hidden bool) (string, error)) ([]byte, erro
 		"basic":       {{field: "user", what: "user"}, {field: "password", what: "password", hidden: true}},
 		"bearer":      {{field: "token", what: "token", hidden: true}},
 		"header":      {{field: "name", what: "name of the header"}, {field: "value", what: "value", hidden: true}},
+		"webhook":     {{field: "key", what: "key (whsec_…)", hidden: true}},
 		"certificate": {{field: "cert", what: "PEM file with the certificate and its chain", file: true}, {field: "key", what: "PEM file with its key", file: true}},
 	}
 	form, ok := forms[kind]
 	if !ok {
-		return nil, fmt.Errorf("kind %q is none of basic, bearer, header, certificate", kind)
+		return nil, fmt.Errorf("kind %q is none of basic, bearer, header, certificate, webhook", kind)
 	}
 	fields := map[string]string{}
 	for _, q := range form {

@@ -62,6 +62,7 @@ func TestAskSecret(t *testing.T) {
 		{[]string{"basic", "bot", "p"}, `{"basic":{"password":"p","user":"bot"}}`, "password"},
 		{[]string{"bearer", "t"}, `{"bearer":{"token":"t"}}`, "token"},
 		{[]string{"header", "X-Key", "v"}, `{"header":{"name":"X-Key","value":"v"}}`, "value"},
+		{[]string{"webhook", "k"}, `{"webhook":{"key":"k"}}`, "key (whsec_…)"},
 		{[]string{"certificate", filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")}, `{"certificate":{"cert":"C","key":"K"}}`, ""},
 		{[]string{"magic"}, "", ""},
 	} {
