@@ -57,7 +57,7 @@ func must(err error) {
 	}
 }
 
-// client speaks to one node. It is used by one goroutine at a time.
+// client speaks to one node.
 type client struct {
 	http  *http.Client
 	base  *url.URL
@@ -153,6 +153,7 @@ func newClient(base *url.URL, where, token string, dial func(ctx context.Context
 			// A refusal arrives before a large body is sent in vain.
 			ExpectContinueTimeout: 10 * time.Second,
 			ForceAttemptHTTP2:     true,
+			MaxIdleConnsPerHost:   maxImportWorkers,
 		},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			return fmt.Errorf("the server redirects to %s; name the right one", req.URL.Redacted())

@@ -90,7 +90,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		serveCommand(), publishCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
+		serveCommand(), publishCommand(), importCommand(), deleteCommand(), repoCommand(), secretCommand(), blockCommand(), unblockCommand(), fetchedCommand(), auditCommand(), purgeCommand(), settleCommand(), offlineCommand(),
 		statusCommand(), logCommand(),
 		userCommand(), groupCommand(), permissionCommand(), tokenCommand(), whoamiCommand(),
 		loginCommand(), logoutCommand(), goauthCommand(), envCommand(), oidcCommand(), webhookCommand(),
