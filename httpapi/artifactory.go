@@ -26,6 +26,10 @@ func (s *Server) routeArtifactory(e *echo.Echo) {
 	get(e, "/artifactory/api/repositories", s.artifactoryRepos)
 	get(e, "/artifactory/api/repositories/:repo", s.artifactoryRepo)
 	get(e, "/artifactory/api/go/*", s.artifactoryModule)
+	e.PUT("/artifactory/api/go/*", s.deployModule)
+	get(e, "/artifactory/*", s.artifact)
+	e.PUT("/artifactory/*", s.deployFile)
+	e.DELETE("/artifactory/*", s.deleteFile)
 	e.POST("/jfconnect/api/v1/backoffice/metrics/log", s.swallow)
 }
 

@@ -38,7 +38,7 @@ func (s *Server) artifactoryRepos(c echo.Context) error {
 		}
 		listed = append(listed, artifactoryListed{
 			Key: r.Name.String(), Description: r.Description, Type: strings.ToUpper(r.Kind.String()),
-			URL: s.artifactoryURL(c.Request(), r.Name), PackageType: "Go",
+			URL: s.artifactoryBase(c.Request()) + r.Name.String(), PackageType: "Go",
 		})
 	}
 	return replyAs(c, http.StatusOK, typePlainJSON, listed)
@@ -80,12 +80,12 @@ func (s *Server) artifactoryRepo(c echo.Context) error {
 	return replyAs(c, http.StatusOK, typePlainJSON, d)
 }
 
-// artifactoryURL returns the URL of a repository, by the name under which the client
-// knows this server.
-func (s *Server) artifactoryURL(r *http.Request, repo events.RepoName) string {
+// artifactoryBase returns the URL of what stands below /artifactory/, with a slash
+// at its end, by the name under which the client knows this server.
+func (s *Server) artifactoryBase(r *http.Request) string {
 	scheme := "http"
 	if s.overTLS(r) {
 		scheme = "https"
 	}
-	return scheme + "://" + cmp.Or(r.Host, "localhost") + artifactoryPrefix + repo.String()
+	return scheme + "://" + cmp.Or(r.Host, "localhost") + artifactoryPrefix
 }

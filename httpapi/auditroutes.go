@@ -53,6 +53,9 @@ var actions = map[string]string{
 
 	// As an Artifactory has them.
 	"POST /artifactory/api/security/token": "token.exchange",
+	"PUT /artifactory/api/go/*":            "publish",
+	"PUT /artifactory/*":                   "publish",
+	"DELETE /artifactory/*":                "hide",
 
 	"PUT /api/v1/repos/:repo/imports/*":        "import",
 	"POST /api/v1/repos/:repo/imports/missing": "import.missing",

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -194,4 +195,14 @@ func (j *jfrog) claims(token string) (c struct {
 		j.t.Fatal(err)
 	}
 	return c
+}
+
+// blobs returns how many blobs the node has.
+func (j *jfrog) blobs() int {
+	j.t.Helper()
+	found, err := filepath.Glob(filepath.Join(j.dir, "blobs", "sha256", "*", "*"))
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	return len(found)
 }

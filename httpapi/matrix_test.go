@@ -83,6 +83,8 @@ var expectations = []expectation{
 	{route: "POST /api/v1/repos/:repo/publications", target: apiRepos + "/team-a/publications", body: "{publish}team-a.test/lib/q@v1.1.{n} team-a.test/app@v1.2.{n}", may: admins, status: 201},
 	{route: "DELETE /api/v1/repos/:repo/modules/*", target: teamMods + "team-a.test/lib/d/@v/v1.0.{n}?reason=x", may: deleter + " " + admins, status: 204,
 		before: "PUT " + teamMods + "team-a.test/lib/d/@v/v1.0.{n} {zip}"},
+	{route: "DELETE /artifactory/*", target: "/artifactory/team-a/team-a.test/lib/d/@v/v1.4.{n}.zip", may: deleter + " " + admins, status: 204,
+		before: "PUT " + teamMods + "team-a.test/lib/d/@v/v1.4.{n} {zip}"},
 	{route: "POST /api/v1/repos/:repo/refresh", target: apiRepos + "/team-a-proxy/refresh", may: delegates, status: 200},
 	{route: "POST /api/v1/repos/:repo/refresh", target: apiRepos + "/public/refresh", may: admins, status: 200},
 	{route: "DELETE /api/v1/repos/:repo/cached", target: apiRepos + "/team-a-proxy/cached?module=up.test/m", may: delegates, status: 200, before: "GET /go/team-a-proxy/up.test/m/@v/v1.0.0.zip"},
@@ -160,6 +162,11 @@ var expectations = []expectation{
 	{route: "GET /artifactory/api/repositories/:repo", target: "/artifactory/api/repositories/team-a", may: ofTeam + " " + publisher + " " + manager, status: 200, no: 404},
 	{route: "GET /artifactory/api/go/*", target: "/artifactory/api/go/team-a/team-a.test/lib/x/@v/list", may: ofTeam + " " + publisher, status: 200},
 	{route: "GET /artifactory/api/go/*", target: "/artifactory/api/go/both/team-b.test/x/@v/v1.0.0.info", may: admins + " " + scoped, status: 200},
+	{route: "PUT /artifactory/api/go/*", target: "/artifactory/api/go/team-a/team-a.test/lib/p/@v/v1.3.{n}.mod;a=b", body: "module team-a.test/lib/p\n", may: publisher + " " + admins, status: 201},
+	{route: "PUT /artifactory/api/go/*", target: "/artifactory/api/go/team-b/team-b.test/x/@v/v1.3.{n}.mod", body: "module team-b.test/x\n", may: admins, status: 201},
+	{route: "PUT /artifactory/*", target: "/artifactory/team-a/team-a.test/app/@v/v1.3.{n}.mod", body: "module team-a.test/app\n", may: admins, status: 201},
+	{route: "GET /artifactory/*", target: "/artifactory/team-a/team-a.test/lib/x/@v/v1.0.0.zip", may: ofTeam + " " + publisher, status: 200},
+	{route: "GET /artifactory/*", target: "/artifactory/team-b/team-b.test/x/@v/v1.0.0.mod", may: admins + " " + scoped, status: 200},
 	// Sites, and what can't be taken back.
 	{route: "GET /api/v1/sites", target: "/api/v1/sites", may: admins, status: 200},
 	{route: "POST /api/v1/sites", target: "/api/v1/sites", body: `{"name":"oslo"}`, may: admins, status: 503}, // it listens for none

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,8 @@ type admission struct {
 	at        time.Time // of a published version: the commit's time, or zero for now
 	actor     string
 	who       *access.Caller // of a publication, for the repository's home; of an import
+	// properties are those that a published version gets in the same entry.
+	properties events.Properties
 }
 
 // admitted is what became of an admission.
@@ -332,7 +335,7 @@ func (n *Node) decide(v view, a *admission, c events.Content) (admitted, []event
 	if h := a.fits(&held, c); h != nil && a.contained(h, c) {
 		return admitted{h.First.Event, h.First.Time, true, h.Content}, nil, nil
 	}
-	return admitted{Event: v.at, Content: c}, []events.Body{a.body(r, c)}, nil
+	return admitted{Event: v.at, Content: c}, append([]events.Body{a.body(r, c)}, a.changes(r)...), nil
 }
 
 // unrecordable says whose fault it is that an event can't hold what is admitted:
@@ -431,4 +434,14 @@ func (a *admission) body(r *events.Repo, c events.Content) events.Body {
 		return events.VersionPublished{ModuleVersion: of, Content: c, Actor: a.actor}
 	}
 	return events.VersionFilled{ModuleVersion: of, Content: c, Upstream: a.upstream}
+}
+
+// changes returns what says which properties the files have.
+func (a *admission) changes(r *events.Repo) (bodies []events.Body) {
+	for _, file := range slices.Sorted(maps.Keys(a.properties)) {
+		if set := propertyList(a.properties[file]); len(set) > 0 {
+			bodies = append(bodies, events.PropertiesChanged{ModuleVersion: events.Of(r.ID, a.mv), File: file, Set: set, Actor: a.actor})
+		}
+	}
+	return bodies
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"registry-node/events"
 	"registry-node/node/access"
@@ -37,6 +38,10 @@ type Options struct {
 	// PeerBandwidth bounds, in bytes per second, what blobs from other sites may
 	// take; 0 is no bound.
 	PeerBandwidth int64
+
+	// HoldTime is how long the parts of a version that is uploaded in several are kept
+	// after the last of them came; 0: 5 minutes. See Deploy.
+	HoldTime time.Duration
 
 	// Audit is told of what is done for those who don't ask over HTTP: sites that
 	// forward decisions, and sites that join. It must not block. Nil: nobody is.
@@ -85,6 +90,7 @@ type Node struct {
 	uses      *uses     // of tokens
 	sums      *fileSums // of blobs
 	webhooks  *webhooks
+	parts     *heldParts
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -157,6 +163,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.sightings = newSightings()
 	n.exchanges = newExchanges()
 	n.webhooks = newWebhooks(n)
+	n.parts = newParts(cmp.Or(opts.HoldTime, holdTime))
 	n.uses = newUses(n.index.Load, n.logger)
 	n.sums = newFileSums(n.life)
 	if n.passwords, err = newPasswords(cmp.Or(opts.passwordCost, passwordCost)); err != nil {
@@ -183,7 +190,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 		appended: n.sites.durable, mayDate: n.sites.clockTrusted,
 	}
 	// What was kept may be of any site that is known, and say more of them.
-	for _, step := range []func() error{n.loadOffline, n.refreshDirectory, n.applyKept, n.refreshDirectory} {
+	for _, step := range []func() error{n.loadOffline, n.loadHolds, n.refreshDirectory, n.applyKept, n.refreshDirectory} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -197,6 +204,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.life.wg.Go(func() { n.sightings.run(n.life.ctx, n) })
 	n.life.wg.Go(func() { n.uses.run(n.life.ctx) })
 	n.life.wg.Go(func() { n.webhooks.run(n.life.ctx) })
+	n.life.wg.Go(func() { n.expireHolds(n.life.ctx) })
 	return n, nil
 }
 

@@ -20,6 +20,8 @@ type awayPublication struct {
 	Time    time.Time     `json:"time,omitzero"`
 	H1      events.H1     `json:"h1,omitzero"` // as the publisher computed it, or the asking site
 	Zip     events.Blob   `json:"zip"`
+	// Properties are those that the version gets with it.
+	Properties events.Properties `json:"properties,omitempty"`
 }
 
 // publishAway has the home of a repository decide about a publication. The zip
@@ -41,7 +43,7 @@ func (n *Node) publishAway(ctx context.Context, home events.Site, a *admission) 
 	}
 	var p Published
 	f, err := n.sites.forward(ctx, a.who, home, opPublish, awayPublication{
-		Repo: a.repo.ID, Module: a.mv.Path, Version: a.mv.Version, Time: a.at, H1: c.ZipH1, Zip: zip,
+		Repo: a.repo.ID, Module: a.mv.Path, Version: a.mv.Version, Time: a.at, H1: c.ZipH1, Zip: zip, Properties: a.properties,
 	}, &p)
 	if err != nil {
 		return Published{}, err
@@ -90,7 +92,7 @@ func (n *Node) pullPublication(ctx context.Context, who *access.Caller, from eve
 	if err := events.CheckVersion(mv); err != nil {
 		return admission{}, because(err, ErrInvalid, "%v", err)
 	}
-	a := admission{repo: r, mv: mv, published: true, at: b.Time, who: who, actor: who.Actor(), wantH1: b.H1}
+	a := admission{repo: r, mv: mv, published: true, at: b.Time, who: who, actor: who.Actor(), wantH1: b.H1, properties: b.Properties}
 	if err := a.allowed(n.directory(), r); err != nil {
 		return admission{}, err
 	}

@@ -137,13 +137,22 @@ func (n *Node) scrub(ctx context.Context) {
 	}
 }
 
+// refers reports whether a record refers to a blob, or a part of a version that is
+// held until the others come.
+func (n *Node) refers(d events.Digest) (bool, error) {
+	if n.parts.refer(d) {
+		return true, nil
+	}
+	return n.index.Load().Refers(d)
+}
+
 // sweep removes blobs older than age that no record refers to.
 func (n *Node) sweep(ctx context.Context, age time.Duration) error {
 	for b, err := range n.blobs.store.All(ctx) {
 		if err != nil {
 			return err
 		}
-		refers, err := n.index.Load().Refers(b.Digest)
+		refers, err := n.refers(b.Digest)
 		if err != nil {
 			return err
 		}
@@ -169,7 +178,7 @@ func (n *Node) removeOrphan(d events.Digest, age time.Duration) error {
 	defer n.blobs.admitting.Unlock()
 	n.commits.mu.Lock()
 	defer n.commits.mu.Unlock()
-	refers, err := n.index.Load().Refers(d)
+	refers, err := n.refers(d)
 	if err != nil || refers || n.commits.unsettled != nil {
 		return err
 	}

@@ -44,6 +44,12 @@ func (l *Local) Set(key string, value []byte) error {
 	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, false))
 }
 
+// SetSynced is Set, and the value is durable when it returns.
+func (l *Local) SetSynced(key string, value []byte) error {
+	b := l.x.db.NewBatch()
+	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, true))
+}
+
 // SetLocal gives a key of the local state called space a value, together with
 // what else the Txn commits.
 func (t *Txn) SetLocal(space, key string, value []byte) error {
