@@ -31,7 +31,8 @@ var layers = map[string][]string{
 		"events", "node/access", "node/blob", "node/index", "node/upstream", "replication",
 		"golang.org/x/crypto", "golang.org/x/mod", "golang.org/x/sys", "golang.org/x/time",
 	},
-	"httpapi": {"events", "node", "node/access", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod", "golang.org/x/time"},
+	"httpapi/aql": {},
+	"httpapi":     {"events", "httpapi/aql", "node", "node/access", "github.com/labstack/echo/v4", "github.com/prometheus", "golang.org/x/mod", "golang.org/x/time"},
 	"cmd/registry-node": {
 		"events", "node", "node/access", "node/index", "node/upstream", "httpapi",
 		"github.com/coreos/go-oidc/v3", "github.com/spf13", "golang.org/x/mod", "golang.org/x/oauth2", "golang.org/x/term", "gopkg.in/yaml.v3",
