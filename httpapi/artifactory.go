@@ -30,6 +30,7 @@ func (s *Server) routeArtifactory(e *echo.Echo) {
 	get(e, "/artifactory/*", s.artifact)
 	e.PUT("/artifactory/*", s.deployFile)
 	e.DELETE("/artifactory/*", s.deleteFile)
+	s.routeItems(e)
 	e.POST("/jfconnect/api/v1/backoffice/metrics/log", s.swallow)
 }
 

@@ -50,6 +50,10 @@ var actions = map[string]string{
 	"PUT /api/v1/issuers/:name":             "issuer.put",
 	"DELETE /api/v1/issuers/:name":          "issuer.delete",
 	"DELETE /api/v1/repos/:repo/modules/*":  "hide",
+	"PUT /artifactory/api/storage/*":        "properties.set",
+	"DELETE /artifactory/api/storage/*":     "properties.remove",
+	"PUT /artifactory/api/build":            "build.record",
+	"POST /artifactory/api/build/delete":    "build.delete",
 
 	// As an Artifactory has them.
 	"POST /artifactory/api/security/token": "token.exchange",

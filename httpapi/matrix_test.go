@@ -22,16 +22,18 @@ type expectation struct {
 }
 
 const (
-	apiRepos = "/api/v1/repos"
-	teamMods = apiRepos + "/team-a/modules/"
-	newLocal = `{"name":"team-a-{n}","kind":"local"}`
-	goodHook = `{"url":"http://127.0.0.1:1/hook","types":["version.settled"],"secret":"none"}`
-	goodCI   = `{"url":"https://ci.test","purpose":"exchange","audience":"registry","claims":[{"name":"sub","pattern":"repo:x"}],"user":"reader"}`
-	readRule = `{"principals":["user:reader"],"repos":["team-a"],"actions":["read"]}`
-	evilMod  = `{"module":"evil.test/{n}","reason":"x"}`
-	seeds    = `{"times":[{"Path":"m.test/a","Version":"v1.0.0","Timestamp":"2020-01-01T00:00:00Z"}]}`
-	claims   = `{"versions":[{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}]}`
-	settling = `{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","reason":"x"}`
+	apiRepos  = "/api/v1/repos"
+	teamMods  = apiRepos + "/team-a/modules/"
+	teamItems = "/artifactory/api/storage/team-a/team-a.test/"
+	newBuild  = `{"name":"b{n}","number":"1","started":"2026-01-01T00:00:00.000+0000"}`
+	newLocal  = `{"name":"team-a-{n}","kind":"local"}`
+	goodHook  = `{"url":"http://127.0.0.1:1/hook","types":["version.settled"],"secret":"none"}`
+	goodCI    = `{"url":"https://ci.test","purpose":"exchange","audience":"registry","claims":[{"name":"sub","pattern":"repo:x"}],"user":"reader"}`
+	readRule  = `{"principals":["user:reader"],"repos":["team-a"],"actions":["read"]}`
+	evilMod   = `{"module":"evil.test/{n}","reason":"x"}`
+	seeds     = `{"times":[{"Path":"m.test/a","Version":"v1.0.0","Timestamp":"2020-01-01T00:00:00Z"}]}`
+	claims    = `{"versions":[{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}]}`
+	settling  = `{"module":"m.test/a","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=","reason":"x"}`
 )
 
 // expectations has at least one row for each route, the destructive ones last.
@@ -155,6 +157,19 @@ var expectations = []expectation{
 	{route: "GET /artifactory/api/system/version", target: "/artifactory/api/system/version", may: everybody, status: 200},
 	{route: "GET /artifactory/api/system/ping", target: "/artifactory/api/system/ping", may: everybody, status: 200},
 	{route: "POST /artifactory/api/system/usage", target: "/artifactory/api/system/usage", body: `{"productId":"x"}`, may: everybody, status: 200},
+	{route: "POST /artifactory/api/search/aql", target: "/artifactory/api/search/aql", body: `items.find()`, may: loopback + " " + known, status: 200},
+	{route: "POST /artifactory/api/search/aql", target: "/artifactory/api/search/aql", body: `items.find({"repo":"team-a"})`, may: known, status: 200},
+	{route: "GET /artifactory/api/storage/*", target: teamItems + "lib/x/@v/v1.0.0.zip", may: ofTeam + " " + publisher, status: 200},
+	{route: "GET /artifactory/api/storage/*", target: teamItems + "app/@v/v1.0.0.mod", may: ofTeam, status: 200},
+	{route: "GET /artifactory/api/storage/*", target: teamItems + "none/@v/v1.0.0.mod?properties", may: ofTeam, status: 404},
+	{route: "PUT /artifactory/api/storage/*", target: teamItems + "lib/x/@v/v1.0.0.zip?properties=n={n}", may: publisher + " " + admins, status: 204},
+	{route: "PUT /artifactory/api/storage/*", target: teamItems + "app/@v/v1.0.0.zip?properties=n={n}", may: admins, status: 204},
+	{route: "DELETE /artifactory/api/storage/*", target: teamItems + "lib/x/@v/v1.0.0.zip?properties=n", may: publisher + " " + admins, status: 204},
+	{route: "PUT /artifactory/api/build", target: "/artifactory/api/build", body: newBuild, may: admins, status: 204},
+	{route: "GET /artifactory/api/build", target: "/artifactory/api/build", may: admins + " " + scoped, status: 200},
+	{route: "GET /artifactory/api/build/*", target: "/artifactory/api/build/b{n}/1", may: admins + " " + scoped, status: 200, before: "PUT /artifactory/api/build " + newBuild},
+	{route: "GET /artifactory/api/build/*", target: "/artifactory/api/build/nothing", may: admins + " " + scoped, status: 404},
+	{route: "POST /artifactory/api/build/delete", target: "/artifactory/api/build/delete", body: `{"buildName":"b{n}","buildNumbers":["1"]}`, may: admins, status: 204},
 	{route: "POST /jfconnect/api/v1/backoffice/metrics/log", target: "/jfconnect/api/v1/backoffice/metrics/log", body: `{"value":1}`, may: everybody, status: 200},
 	{route: "GET /artifactory/api/security/encryptedPassword", target: "/artifactory/api/security/encryptedPassword", may: password, status: 200, no: 400},
 	{route: "POST /artifactory/api/security/token", target: "/artifactory/api/security/token", body: "a=b", may: everybody, status: 400},

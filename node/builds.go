@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -61,8 +62,12 @@ func checkBuild(name events.BuildName) error {
 // again is in no log. Another document for a run that started at the same time
 // replaces it. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid, ErrTooLarge,
 // ErrNoSpace, ErrUnavailable.
-func (n *Node) RecordBuild(ctx context.Context, who *access.Caller, project string, info []byte) (events.BuildName, error) {
+func (n *Node) RecordBuild(ctx context.Context, who *access.Caller, project string, body io.Reader) (events.BuildName, error) {
 	if err := n.mayBuilds(who, access.Publish, events.BuildName{Project: project}); err != nil {
+		return events.BuildName{}, err
+	}
+	info, err := io.ReadAll(io.LimitReader(body, MaxBuildInfo+1))
+	if err != nil {
 		return events.BuildName{}, err
 	}
 	if len(info) > MaxBuildInfo {

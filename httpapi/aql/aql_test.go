@@ -34,7 +34,7 @@ var shelf = func() (list []*aql.Item) {
 		{"other", "example.com/m/@v", "v2.0.1.zip", "04", 878, nil},
 	} {
 		list = append(list, &aql.Item{Repo: f.repo, Path: f.path, Name: f.name, Size: f.size, Created: at("2026-01-" + f.day + "T00:00:00Z"),
-			Modified: at("2026-01-" + f.day + "T00:00:00Z"), CreatedBy: "alice", SHA256: "0" + f.day, Properties: f.properties})
+			Modified: at("2026-01-" + f.day + "T00:00:00Z"), CreatedBy: "alice", SHA256: func() string { return "0" + f.day }, Properties: f.properties})
 	}
 	return list
 }()

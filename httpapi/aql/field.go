@@ -33,7 +33,7 @@ var fields = map[string]field{
 	"updated":     {time: func(i *Item) time.Time { return i.Modified }},
 	"created_by":  {text: func(i *Item) string { return i.CreatedBy }},
 	"modified_by": {text: func(i *Item) string { return i.CreatedBy }},
-	"sha256":      {text: func(i *Item) string { return i.SHA256 }},
+	"sha256":      {text: func(i *Item) string { return i.SHA256() }},
 }
 
 // shown are the fields that an answer may have beside those that criteria may be

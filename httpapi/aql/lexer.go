@@ -108,8 +108,8 @@ func (l *lexer) count() (int, error) {
 		return 0, err
 	}
 	n, err := parseNumber(s)
-	if err == nil && n < 0 {
-		err = fmt.Errorf("%d is negative", n)
+	if err == nil && (n < 0 || n > maxCount) {
+		err = fmt.Errorf("%d is negative, or more than %d", n, maxCount)
 	}
 	return int(n), err
 }

@@ -31,12 +31,13 @@ import (
 
 // The bounds of a query.
 const (
-	MaxText     = 256 << 10 // bytes
-	maxCriteria = 2000      // with those in groups, and the groups
-	maxDepth    = 32        // of objects in each other
-	maxString   = 1 << 10   // bytes of a text in it
-	maxNames    = 64        // of fields and properties that the answer has, or is sorted by
-	maxNumber   = 1 << 53   // of offset, limit and sizes, as JSON has them everywhere
+	MaxText     = 256 << 10     // bytes
+	maxCriteria = 2000          // with those in groups, and the groups
+	maxDepth    = 32            // of objects in each other
+	maxString   = 1 << 10       // bytes of a text in it
+	maxNames    = 64            // of fields and properties that the answer has, or is sorted by
+	maxNumber   = 1 << 53       // as JSON has them everywhere
+	maxCount    = 1_000_000_000 // of offset and limit
 )
 
 // Item is a file, as queries see it.
@@ -45,7 +46,7 @@ type Item struct {
 	Size              int64 // bytes
 	Created, Modified time.Time
 	CreatedBy         string
-	SHA256            string // in hex
+	SHA256            func() string // in hex
 	Properties        map[string][]string
 }
 
@@ -80,6 +81,9 @@ func (q *Query) Match(ctx context.Context, i *Item) (bool, error) {
 
 // Wants reports whether the answer is to have a field.
 func (q *Query) Wants(field string) bool { return q.fields[field] }
+
+// WantsSums reports whether the answer is to have SHA-1 or MD5.
+func (q *Query) WantsSums() bool { return slices.ContainsFunc(shown, q.Wants) }
 
 // WantsProperty reports whether the answer is to have a property.
 func (q *Query) WantsProperty(key string) bool {
