@@ -150,9 +150,12 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 // TestSlowUploadIsCut sends a body that stops to move.
 func TestSlowUploadIsCut(t *testing.T) {
 	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(100 * time.Millisecond) })
+	body, kind := newForm().plain(t, "corp.test/x", "v1.0.0").plain(t, "corp.test/y", "v1.0.0").end()
+	form := fmt.Sprintf("POST /api/v1/repos/local/publications HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", kind, len(body), body)
 	for _, request := range []string{
 		"PUT /api/v1/repos/local/modules/corp.test/x/@v/v1.0.0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc",
 		"POST /api/v1/repos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{",
+		form[:len(form)/4], form[:len(form)-10],
 	} {
 		a := g.checked(t, func() answer { return answer{body: g.raw(request)} })
 		if !strings.HasPrefix(a.body, "HTTP/1.1 408") || !strings.Contains(a.body, "too slowly") {
