@@ -86,6 +86,9 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 					t.Errorf("publish on a full disk: %v after %v, want ErrNoSpace within 2 s", err, time.Since(begin))
 				}
 			}
+			if _, err := publishAll(t, n, plain(t, mv("corp.example/b", "v1.0.0"), ""), plain(t, mv("corp.example/c", "v1.0.0"), "")); !errors.Is(err, node.ErrNoSpace) {
+				t.Errorf("publish two on a full disk: %v, want ErrNoSpace", err)
+			}
 			if err := n.Ready(); tt.reserve && !errors.Is(err, node.ErrNoSpace) {
 				t.Errorf("Ready: %v", err)
 			}
@@ -109,6 +112,9 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 			})
 			if d := time.Since(freed); d > 10*time.Second {
 				t.Errorf("writes resumed after %v", d)
+			}
+			if ps, err := publishAll(t, n, plain(t, mv("corp.example/b", "v1.0.0"), ""), plain(t, mv("corp.example/c", "v1.0.0"), "")); err != nil || ps[0].Existed || ps[1].Existed {
+				t.Errorf("publish two once there is space: %+v, %v", ps, err)
 			}
 			for i := range 4 {
 				if _, err := publish(t, n, "corp.example/a", fmt.Sprintf("v1.%d.0", i), goMod("corp.example/a").with("a.go", "package a // v1.0.0\n")); err != nil && !errors.Is(err, node.ErrExists) {
