@@ -159,12 +159,14 @@ func (p *importPlan) addGraph(ctx context.Context, g *goProject, graph []byte, w
 			continue // a directory, or there already
 		}
 		seen[mv] = true
-		it, err := cachedMod(root, mv)
-		if err != nil {
+		switch it, err := cachedMod(root, mv); {
+		case err != nil:
 			p.refuse(mv, err)
-			continue
+		case it.mod == "":
+			p.leave("of the module graph whose go.mod the go command did not need")
+		default:
+			p.add(it, sums)
 		}
-		p.add(it, sums)
 	}
 	p.sort()
 	return nil
@@ -194,7 +196,7 @@ func (g *goProject) replaced() (func(module.Version) (module.Version, bool), err
 	}, nil
 }
 
-// cachedMod is the go.mod of a version in the module cache.
+// cachedMod is the go.mod of a version in the module cache, if it is there.
 func cachedMod(root string, mv module.Version) (it importItem, err error) {
 	path, err := module.EscapePath(mv.Path)
 	if err != nil {
@@ -205,7 +207,10 @@ func cachedMod(root string, mv module.Version) (it importItem, err error) {
 		return it, err
 	}
 	base := filepath.Join(root, filepath.FromSlash(path), "@v", version)
-	it = importItem{mv: mv, mod: base + ".mod"}
+	it.mv = mv
+	if isFile(base + ".mod") {
+		it.mod = base + ".mod"
+	}
 	if isFile(base + ".info") {
 		it.info = base + ".info"
 	}
