@@ -56,7 +56,7 @@ func (h *hoard) write(path, version, ext, text string) {
 // add adds a whole version with a go.mod that requires others, as PATH VERSION.
 func (h *hoard) add(path, version string, requires ...string) {
 	h.t.Helper()
-	mod := "module " + path + "\n\ngo 1.21\n"
+	mod := "module " + path + "\n\ngo 1.16\n"
 	for _, r := range requires {
 		mod += "\nrequire " + r + "\n"
 	}

@@ -33,7 +33,7 @@ func runGo(t *testing.T, dir string, env []string, args ...string) string {
 
 // app is a project that builds with what is in h: with a and, by way of it, with c.
 // The b that a requires is an older one, of which only the go.mod matters (and matters
-// at all, since the go line is from before graphs were pruned); replaced is replaced by
+// at all, since the go line of a is from before graphs were pruned); replaced is replaced by
 // a fork, and there is a module in a directory beside.
 func app(t *testing.T, h *hoard) (dir string) {
 	t.Helper()
@@ -46,7 +46,7 @@ func app(t *testing.T, h *hoard) (dir string) {
 	return writeTree(t, t.TempDir(), map[string]string{
 		"go.mod": `module corp.example/app
 
-go 1.16
+go 1.21
 
 require (
 	corp.example/beside v0.0.0
