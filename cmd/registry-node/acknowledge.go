@@ -16,6 +16,8 @@ type publication struct {
 	SitesHave *int `json:"sites_have,omitempty"`
 	// Warnings are this program's own, from before it was sent.
 	Warnings []warning `json:"warnings,omitempty"`
+	// Dependencies are what --deps made of the modules that it needs.
+	Dependencies *importReport `json:"dependencies,omitempty"`
 
 	late bool // it is not yet wherever it was asked to be
 }

@@ -121,6 +121,15 @@ func (im *importing) from(cmd *cobra.Command, path, from string, sums goSums, as
 	if err != nil {
 		return err
 	}
+	done, err := im.carryOut(ctx, plan, stderr)
+	if err := errors.Join(err, done.print(cmd.OutOrStdout(), stderr, asJSON)); err != nil {
+		return err
+	}
+	return done.no()
+}
+
+// carryOut imports what a plan has. If that ends early the report says what was done.
+func (im *importing) carryOut(ctx context.Context, plan *importPlan, stderr io.Writer) (*importReport, error) {
 	if im.local {
 		plan.withoutZips()
 	}
@@ -133,13 +142,7 @@ func (im *importing) from(cmd *cobra.Command, path, from string, sums goSums, as
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted; what was imported stays, and the same command goes on from there")
 	}
-	if printed := done.print(cmd.OutOrStdout(), stderr, asJSON); printed != nil || err != nil {
-		return errors.Join(err, printed)
-	}
-	if len(done.Refused) > 0 {
-		return errNo
-	}
-	return nil
+	return done, err
 }
 
 // importReport is what became of an import.
@@ -158,6 +161,14 @@ type importReport struct {
 	DryRun bool `json:"dry_run,omitempty"`
 	// Versions are what a dry run would send.
 	Versions []string `json:"versions,omitempty"`
+}
+
+// no is errNo if anything was refused.
+func (r *importReport) no() error {
+	if len(r.Refused) > 0 {
+		return errNo
+	}
+	return nil
 }
 
 // print lists what is refused to stderr, and says the sum of it.

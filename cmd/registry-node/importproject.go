@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,14 +27,16 @@ type goProject struct {
 	copy string // directory with the copies: go.mod, go.sum
 }
 
-func openProject(dir string) (*goProject, error) {
+// openProject copies go.mod and go.sum from files. Without a directory they are all
+// that there is of the project.
+func openProject(dir string, files fs.FS) (*goProject, error) {
 	tmp, err := os.MkdirTemp("", "registry-node-import-")
 	if err != nil {
 		return nil, err
 	}
-	g := &goProject{dir, tmp}
+	g := &goProject{cmp.Or(dir, tmp), tmp}
 	for _, name := range []string{"go.mod", "go.sum"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := fs.ReadFile(files, name)
 		if name == "go.sum" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -77,17 +80,17 @@ type downloaded struct {
 	Sum, GoModSum        string
 }
 
-// planProject finds the module graph of the project in a directory: all modules of
-// its build list, whole, and the go.mod files of the versions that were considered
+// planProject finds the module graph of the project in a directory, by the go.mod and
+// go.sum among files: all modules of its build list, whole, and the go.mod files of the versions that were considered
 // for it, without which the go command can't make it anew. The go command downloads
 // what its cache lacks, and checks it as it is set up to.
-func planProject(ctx context.Context, dir string, sums goSums) (*importPlan, error) {
-	g, err := openProject(dir)
+func planProject(ctx context.Context, what, dir string, files fs.FS, sums goSums) (*importPlan, error) {
+	g, err := openProject(dir, files)
 	if err != nil {
 		return nil, err
 	}
 	defer g.close()
-	p := newPlan("the module graph of %s", dir)
+	p := newPlan("the module graph of %s", what)
 	all, failed := g.run(ctx, "mod", "download", g.modfile(), "-json", "all")
 	var mods []downloaded
 	for d := json.NewDecoder(bytes.NewReader(all)); ; {

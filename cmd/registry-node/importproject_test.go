@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,14 +90,7 @@ func TestImportProject(t *testing.T) {
 	dir := app(t, h)
 	before := filesIn(t, dir)
 	s := closedNetwork(t)
-	files := "file://" + filepath.ToSlash(h.dir)
-	if !strings.HasPrefix(filepath.ToSlash(h.dir), "/") { // a drive
-		files = "file:///" + filepath.ToSlash(h.dir)
-	}
-	for _, v := range goEnvironment(t, files) {
-		name, value, _ := strings.Cut(v, "=")
-		t.Setenv(name, value)
-	}
+	h.isUpstream()
 	r := imports(t, exitOK, dir, "--repo", "public")
 	if r.Imported != 6 || r.Mods != 1 || len(r.Refused) != 0 {
 		t.Errorf("%+v", r)
@@ -117,6 +113,77 @@ func TestImportProject(t *testing.T) {
 	refused(t, exitNo, []string{"import", dir, "--repo", "public"}, "up.example/b@v1.1.0", "checksum mismatch")
 	writeTree(t, dir, map[string]string{"go.mod": "module corp.example/app\n\nrequire up.example/none v1.0.0\n"})
 	refused(t, exitNo, []string{"import", dir, "--repo", "public"}, "up.example/none@v1.0.0")
+}
+
+// isUpstream has the go command of this process fetch from h alone.
+func (h *hoard) isUpstream() {
+	h.t.Helper()
+	url := "file://" + filepath.ToSlash(h.dir)
+	if !strings.HasPrefix(filepath.ToSlash(h.dir), "/") { // a drive
+		url = "file:///" + filepath.ToSlash(h.dir)
+	}
+	for _, v := range goEnvironment(h.t, url) {
+		name, value, _ := strings.Cut(v, "=")
+		h.t.Setenv(name, value)
+	}
+}
+
+// What is published with what it needs builds from the registry alone. It is the
+// go.mod of what is published that says what that is.
+func TestPublishWithDeps(t *testing.T) {
+	h := newHoard(t)
+	h.add("up.example/b", "v1.0.0")
+	h.add("up.example/a", "v1.0.0", "up.example/b v1.0.0")
+	s := closedNetwork(t)
+	h.isUpstream()
+	ok(t, "repo", "set", "local", "--owns", "corp.example/**")
+	lib := gitRepo(t, map[string]string{
+		"go.mod": "module corp.example/lib\n\ngo 1.16\n\nrequire up.example/a v1.0.0\n",
+		"go.sum": h.sums.String(),
+		"lib.go": "package lib\n\nimport \"up.example/a\"\n\nconst Version = a.Version\n",
+	}, "v1.0.0")
+	writeTree(t, lib, map[string]string{"go.mod": "module corp.example/lib\n\nrequire up.example/none v0.9.0\n"})
+	refused(t, exitNo, []string{"publish", lib, "--version", "v1.0.0", "--deps", "--deps-repo", "none"}, "no repository called")
+	refused(t, exitNo, []string{"publish", lib, "--version", "v1.0.0", "--deps", "--deps-repo", "all"}, "virtual")
+	if status, _ := s.getFrom(t, "all", "corp.example/lib/@v/v1.0.0.info"); status != 404 {
+		t.Errorf("it was published, although there is nowhere to import into: %d", status)
+	}
+	var got struct {
+		Module       string
+		Dependencies importReport
+	}
+	if out := ok(t, "publish", lib, "--version", "v1.0.0", "--deps", "--json"); json.Unmarshal([]byte(out), &got) != nil || got.Module != "corp.example/lib" || got.Dependencies.Imported != 2 {
+		t.Errorf("%s", out)
+	}
+	dir := writeTree(t, t.TempDir(), map[string]string{
+		"go.mod":  "module corp.example/app\n\ngo 1.16\n\nrequire corp.example/lib v1.0.0\n",
+		"main.go": "package main\n\nimport \"corp.example/lib\"\n\nfunc main() { println(lib.Version) }\n",
+	})
+	env := append(goEnvironment(t, s.url+"/go/all"), "GOFLAGS=-mod=mod -modcacherw")
+	runGo(t, dir, env, "build", "-o", filepath.Join(t.TempDir(), "app"), ".")
+
+	if out := ok(t, "publish", lib, "--version", "v1.0.0", "--deps"); !strings.Contains(out, "is already there") || !strings.Contains(out, "2 were there already") {
+		t.Errorf("again: %s", out)
+	}
+	refused(t, exitNo, []string{"publish", lib, "--version", "v1.0.1", "--worktree", "--deps"}, "up.example/none@v0.9.0")
+	if status, _ := s.getFrom(t, "all", "corp.example/lib/@v/v1.0.1.info"); status != 200 {
+		t.Errorf("what is published stays so: %d", status)
+	}
+}
+
+// getFrom returns what the node answers below a repository.
+func (s *running) getFrom(t *testing.T, repo, file string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(s.url + "/go/" + repo + "/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }
 
 // filesIn returns names and content of what lies below a directory.

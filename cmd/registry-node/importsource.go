@@ -34,7 +34,7 @@ func planImport(ctx context.Context, path, from string, sums goSums) (*importPla
 	}
 	switch from {
 	case fromProject:
-		return planProject(ctx, path, sums)
+		return planProject(ctx, path, path, os.DirFS(path), sums)
 	case fromCache:
 		return planCache(ctx, downloadsIn(path), sums)
 	case fromAthens:

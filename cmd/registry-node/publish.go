@@ -27,6 +27,8 @@ type publishFlags struct {
 	asJSON   bool
 	sites    string
 	timeout  time.Duration
+	deps     bool
+	depsRepo string
 }
 
 func publishCommand() *cobra.Command {
@@ -49,6 +51,9 @@ of files that git does not track or that differ from what is committed. With
 
 The hash (h1) is computed here and compared by the node. Publishing the same
 content again is no error; other content under the same version is.
+
+With --deps the modules that it needs, all of the graph that its go.mod and go.sum
+describe, are then imported into --deps-repo, as registry-node import does.
 
 With --sites it waits until that many sites hold what is published, the node's own
 included. If they do not in time, it is published nonetheless, they get it when
@@ -73,8 +78,11 @@ they can, and the exit code is 1.`,
 	fs.BoolVar(&f.worktree, "worktree", false, "publish the directory as it is, even if git has a tag for the version")
 	fs.BoolVar(&f.strict, "strict", false, "publish nothing if there is something to warn of")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "list what would be published, and don't")
+	fs.BoolVar(&f.deps, "deps", false, "then import the modules that it needs, as import does of a project")
+	fs.StringVar(&f.depsRepo, "deps-repo", "public", "`name` of the repository that --deps imports into")
 	jsonFlag(cmd, &f.asJSON)
 	must(cmd.RegisterFlagCompletionFunc("repo", f.target.completeRepos(events.Local, events.Virtual)))
+	must(cmd.RegisterFlagCompletionFunc("deps-repo", f.target.completeRepos(events.Remote)))
 	return cmd
 }
 
@@ -106,9 +114,16 @@ func (f *publishFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer c.close()
+	deps, err := f.newDeps(cmd, c)
+	if err != nil {
+		return err
+	}
 	done, err := f.send(cmd.Context(), c, repo, packs, cmd.ErrOrStderr())
 	if err != nil {
 		return err
+	}
+	if f.deps {
+		return f.withDeps(cmd, deps, sources, packs, done)
 	}
 	if err := done.print(cmd.OutOrStdout(), f.asJSON); err != nil {
 		return err
