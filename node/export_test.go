@@ -162,3 +162,13 @@ func (n *Node) WebhookRows() (keys []string) {
 	}
 	return keys
 }
+
+// HeldParts returns of how many versions parts are held.
+func (n *Node) HeldParts() int {
+	n.parts.mu.Lock()
+	defer n.parts.mu.Unlock()
+	return len(n.parts.known)
+}
+
+// ExpireHolds does what the node does now and then.
+func (n *Node) ExpireHolds() error { return n.sweepHolds(time.Now()) }
