@@ -153,6 +153,9 @@ func (n *Node) FirstWebhookCursor(made time.Time, log events.Site) (events.Mark,
 	return c.At, err
 }
 
+// WebhookReasons returns what a person should know of webhooks at a time.
+func (n *Node) WebhookReasons(now time.Time) []string { return n.webhooks.reasons(now) }
+
 // WebhookRows returns the keys of all that is kept of webhooks.
 func (n *Node) WebhookRows() (keys []string) {
 	for _, space := range []string{cursorSpace, deadSpace} {

@@ -78,8 +78,9 @@ func subjectOf(d *events.Directory, ev events.Event) (s subject) {
 
 // tell returns what is sent of event i of an entry.
 func (n *Node) tell(e events.Entry, i int) ([]byte, error) {
-	s := subjectOf(n.directory(), e.Events[i])
-	return json.Marshal(toldEvent{e.CloudEvents()[i], s.repo.String(), s.module, s.version})
+	e.Events = e.Events[i : i+1]
+	s := subjectOf(n.directory(), e.Events[0])
+	return json.Marshal(toldEvent{e.CloudEvents()[0], s.repo.String(), s.module, s.version})
 }
 
 // ping returns an event that is in no log, and its id.

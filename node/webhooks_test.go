@@ -180,9 +180,11 @@ func TestWebhookRefusals(t *testing.T) {
 	waitFor(t, "no reason", func() bool { return h.reasons() == "" })
 }
 
-// Where the cursor stands holds over a rebuilt index, and a time of being disabled.
+// Where the cursor stands holds over a rebuilt index, a time of being disabled, a
+// restart and a new epoch.
 func TestWebhookGoesOnFromItsCursor(t *testing.T) {
-	h := newHooked(t, events.Webhook{})
+	blocks := events.Webhook{Types: []string{"version.blocked"}}
+	h := newHooked(t, blocks)
 	stateBlocks(t, h.node, "one", "two three")
 	h.wants("a", "one two three")
 	if _, err := h.node.Rebuild(t.Context(), op, func(uint64) {}); err != nil {
@@ -191,13 +193,16 @@ func TestWebhookGoesOnFromItsCursor(t *testing.T) {
 	stateBlocks(t, h.node, "four")
 	h.wants("a", "one two three four")
 	h.put(events.Webhook{Disabled: true})
+	if _, err := h.node.NewEpoch(t.Context(), op); err != nil {
+		t.Fatal(err)
+	}
 	stateBlocks(t, h.node, "five", "six")
 	h.node.Close()
 	h.open()
 	if d := h.deliveries(); len(d.Logs) != 0 || !strings.Contains(d.Problem, "disabled") {
 		t.Errorf("%+v", d)
 	}
-	h.put(events.Webhook{})
+	h.put(blocks)
 	stateBlocks(t, h.node, "seven")
 	h.wants("a", "one two three four five six seven")
 }
@@ -308,6 +313,12 @@ func TestWebhookSecrets(t *testing.T) {
 	h.down()
 	stateBlocks(t, h.node, "two")
 	waitFor(t, "a failure", func() bool { return strings.Contains(h.deliveries().Logs[0].Problem, "refused") })
+	if now := h.node.WebhookReasons(time.Now()); len(now) > 0 {
+		t.Errorf("at once: %q", now)
+	}
+	if later := h.node.WebhookReasons(time.Now().Add(6 * time.Minute)); len(later) != 1 || !strings.HasPrefix(later[0], "webhook ci is 6m0s behind in the log of site a: the receiver gave no answer: dial tcp") {
+		t.Errorf("after 6 minutes: %q", later)
+	}
 	d, test := h.deliveries(), must(h.node.TestWebhook(t.Context(), op, "ci"))
 	for _, shown := range []string{h.log.String(), h.reasons(), fmt.Sprintf("%+v %+v", d, test)} {
 		if strings.Contains(shown, canary) || strings.Contains(shown, strings.TrimPrefix(hookKey, "whsec_")) {

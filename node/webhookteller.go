@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"iter"
 	"sync"
 	"time"
 
@@ -28,7 +30,8 @@ type teller struct {
 	loaded  bool
 	checked *index.Index // in which the cursor was last found to be right
 	saved   cursor
-	skipped int // entries since then
+	skipped int          // entries since then
+	held    events.Entry // the entry that it is in the midst of, so that it is read once
 	warned  bool
 
 	// deadMu is held by who changes dead letters, before mu.
@@ -232,22 +235,13 @@ func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.En
 	}
 	t.warned = false
 	d := n.directory()
-	for raw, err := range x.Entries(t.log, c.At) {
-		if err == nil {
-			err = ctx.Err()
-		}
+	for e, err := range t.entries(ctx, x, c, head.Position.Mark) {
 		if err != nil {
 			return events.Entry{}, -1, err
-		}
-		e, err := events.DecodeEntry(raw)
-		if err != nil {
-			return events.Entry{}, -1, err
-		}
-		if e.Position.Mark.Compare(head.Position.Mark) > 0 { // kept, but not applied
-			break
 		}
 		for i := c.first(e.Position.Mark); i < len(e.Events); i++ {
 			if takes(hook, d, e.Events[i]) {
+				t.held = e
 				t.change(func(st *tellerState) { st.at = c })
 				return e, i, nil
 			}
@@ -257,11 +251,38 @@ func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.En
 			break
 		}
 	}
+	t.held = events.Entry{}
 	t.change(func(st *tellerState) {
 		st.nothingDue()
 		st.at = c
 	})
 	return events.Entry{}, -1, nil
+}
+
+// entries yields the entries of the log behind a cursor, up to a place: those behind
+// that were kept, but not applied.
+func (t *teller) entries(ctx context.Context, x *index.Index, c cursor, upTo events.Mark) iter.Seq2[events.Entry, error] {
+	return func(yield func(events.Entry, error) bool) {
+		from := c.At
+		if !c.In.IsZero() && t.held.Position.Mark == c.In {
+			if !yield(t.held, nil) {
+				return
+			}
+			from = c.In
+		}
+		if from == upTo {
+			return
+		}
+		for raw, err := range x.Entries(t.log, from) {
+			var e events.Entry
+			if err = errors.Join(err, ctx.Err()); err == nil {
+				e, err = events.DecodeEntry(raw)
+			}
+			if err == nil && e.Position.Mark.Compare(upTo) > 0 || !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // beyond is called while a log ends before the cursor. That of this site goes on

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -101,8 +102,12 @@ func (t *teller) sendOne(ctx context.Context, hook events.ActiveWebhook, e event
 // judge notes what came of a try.
 func (t *teller) judge(ev events.Event, s attempt) (wait time.Duration, end ending) {
 	base := t.webhooks.backoff
+	level := slog.LevelDebug
 	t.change(func(st *tellerState) {
 		st.tries++
+		if st.problem != s.problem {
+			level = slog.LevelInfo
+		}
 		st.problem, st.answer = s.problem, s.answer
 		if s.verdict == taken {
 			st.told++
@@ -126,7 +131,7 @@ func (t *teller) judge(ev events.Event, s attempt) (wait time.Duration, end endi
 		st.next = time.Now().Add(wait)
 	})
 	if end == waits {
-		t.webhooks.node.logger.Info("webhook is told later", "webhook", t.name, "event", ev.ID, "problem", s.problem, "wait", wait.Round(time.Millisecond))
+		t.webhooks.node.logger.Log(t.webhooks.node.life.ctx, level, "webhook is told later", "webhook", t.name, "event", ev.ID, "problem", s.problem, "wait", wait.Round(time.Millisecond))
 	}
 	return wait, end
 }
