@@ -84,7 +84,16 @@ func TestWebhookViaOneSite(t *testing.T) {
 	if _, _, err := a.PutWebhook(t.Context(), op, "ci", hook); !errors.Is(err, node.ErrInvalid) {
 		t.Errorf("by a site that is none: %v", err)
 	}
-	hook.Via = site("b")
+	hook.Via, hook.Disabled = site("b"), true
+	if _, _, err := a.PutWebhook(t.Context(), op, "ci", hook); err != nil {
+		t.Fatal(err)
+	}
+	w.equal()
+	// As if b had lacked its log's beginning when it was told of the webhook.
+	if err := b.SetWebhookCursor("ci", site("b"), events.Mark{}, events.Digest{}); err != nil {
+		t.Fatal(err)
+	}
+	hook.Disabled = false
 	if _, _, err := a.PutWebhook(t.Context(), op, "ci", hook); err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,10 @@ func TestSecretLife(t *testing.T) {
 	if r := show(t, "public"); r.Problem != "" {
 		t.Errorf("problem: %s", r.Problem)
 	}
+	ok(t, "secret", "set", "mirror", "--kind", "webhook", "--generate", "--data", s.data)
+	if r := show(t, "public"); !strings.Contains(r.Problem, "the secret mirror signs what webhooks are sent") {
+		t.Errorf("problem: %s", r.Problem)
+	}
 	ok(t, "secret", "remove", "mirror", "--data", s.data)
 	if r := show(t, "public"); !strings.Contains(r.Problem, "registry-node secret set mirror --data DIR") {
 		t.Errorf("problem: %s", r.Problem)
