@@ -146,7 +146,7 @@ func TestWebhookRefusals(t *testing.T) {
 		tries[m.Module]++ // one at a time
 		status := bad[m.Module]
 		switch {
-		case status == http.StatusServiceUnavailable && tries[m.Module] > 3:
+		case status == http.StatusServiceUnavailable && tries[m.Module] > 6:
 			return http.StatusOK
 		case status == http.StatusFound:
 			w.Header().Set("Location", h.url())
