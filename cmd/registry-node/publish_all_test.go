@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -113,11 +114,21 @@ func TestVersionsAfterAt(t *testing.T) {
 // second, which is large, is on its way.
 func TestRefusalOfSeveralIsTold(t *testing.T) {
 	fresh(t)
-	large := make([]byte, 20<<20)
-	rand.NewChaCha8([32]byte{}).Read(large)
-	dir := moduleDir(t, "corp.example/large", "")
-	writeTree(t, dir, map[string]string{"large.bin": string(large)})
-	refused(t, exitNo, []string{"publish", moduleDir(t, "corp.example/a", ""), dir, "--version", "v1.0.0"}, "corp.example/a@v1.0.0: ", "does not own")
+	file := filepath.Join(t.TempDir(), "large.zip")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z := zip.NewWriter(f)
+	w, err := z.CreateHeader(&zip.FileHeader{Name: "corp.example/large@v1.0.0/large.bin", Method: zip.Store}) // to deflate it takes long
+	if err == nil {
+		_, err = io.CopyN(w, rand.NewChaCha8([32]byte{}), 12<<20)
+	}
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, exitNo, []string{"publish", moduleDir(t, "corp.example/a", ""), file, "--version", "v1.0.0"}, "corp.example/a@v1.0.0: ", "does not own")
 }
 
 // TestUploadIsAsLongAsItSays: the length is sent before the zips are read.
