@@ -21,7 +21,7 @@ func (h *hostile) credentials() (all []attack) {
 		add("/api/v1/repos?" + param + "=" + token)
 	}
 	for _, header := range []string{
-		"Cookie: token=", "Cookie: Authorization=Bearer ", "X-Api-Key: ", "X-Token: ", "X-Auth-Token: ", "Private-Token: ", "Proxy-Authorization: Bearer ", "X-Authorization: Bearer ",
+		"Cookie: token=", "Cookie: Authorization=Bearer ", "X-Api-Key: ", "X-Token: ", "X-Auth-Token: ", "Private-Token: ", "X-Art-Token: ", "Proxy-Authorization: Bearer ", "X-Authorization: Bearer ",
 		"X-Forwarded-User: admin\r\nX-Token: ", "X-Remote-User: admin\r\nX-Token: ", "X-Forwarded-Authorization: Bearer ", // where none belongs
 		"Authorization: ", "Authorization: Token ", "Authorization: Digest ", "Authorization: Negotiate ", "Authorization: Bearer:", "Authorization: Bearer,", "Authorization: Bearer\t", "Authorization: Basic ", "Authorization: Bearer Bearer ",
 	} {
