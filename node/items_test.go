@@ -185,3 +185,32 @@ func TestItemSums(t *testing.T) {
 		}
 	}
 }
+
+// TestItemsOfVirtual holds that of a version which two members have, the one that
+// answers for it is shown.
+func TestItemsOfVirtual(t *testing.T) {
+	up := newProxy(t)
+	n, _ := newNode(t, up)
+	for _, r := range []node.NewRepo{
+		{Name: name("mirror"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: up.URL, Sumdb: up.key}},
+		{Name: name("both"), Kind: events.Virtual, Settings: events.RepoSettings{Members: []events.RepoName{name("public"), name("mirror")},
+			MemberRules: []events.MemberRule{{Member: name("mirror"), Exclude: []events.Pattern{pattern("up.example/kept/out")}}}}},
+	} {
+		if _, err := n.CreateRepo(t.Context(), op, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, from := range map[string][]string{"up.example/a": {"public", "mirror"}, "up.example/b": {"mirror"}, "up.example/kept/out": {"mirror"}} {
+		mv := up.add(path, "v1.0.0", goMod(path))
+		for _, r := range from {
+			if _, err := readZip(t, repo(t, n, r), mv); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	same(t, "both", items(t, n, op, node.ItemQuery{Repo: name("both")}), filesOf("public", "up.example/a", "v1.0.0"), filesOf("mirror", "up.example/b", "v1.0.0"))
+	if _, err := n.Evict(t.Context(), op, name("public"), must(events.ParseVersionPattern("up.example/a"))); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "public without the zip", items(t, n, op, node.ItemQuery{Repo: name("public")}), filesOf("public", "up.example/a", "v1.0.0")[:2])
+}

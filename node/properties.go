@@ -142,8 +142,8 @@ func (v view) changeProperties(r *events.Repo, b events.PropertiesChanged) (*eve
 		return nil, nil
 	}
 	mv := b.ModVersion()
-	if facts := cs.Of(v.at.Site); facts.Full() || len(b.Set) > 0 && facts.FullBut(spareFacts) {
-		return nil, fail(ErrTooLarge, "the properties of %s@%s were changed too often: no more can be set, since all changes stay in the log", mv.Path, mv.Version)
+	if err := roomForProperties(cs.Of(v.at.Site), mv, len(b.Set) > 0); err != nil {
+		return nil, err
 	}
 	all.Change(b)
 	keys, size := 0, 0
@@ -155,4 +155,13 @@ func (v view) changeProperties(r *events.Repo, b events.PropertiesChanged) (*eve
 		return nil, fail(ErrTooLarge, "%s@%s.%s would have %d properties of %d bytes; a file has at most %d, of %d bytes", mv.Path, mv.Version, b.File, keys, size, maxFileProperties, maxFilePropertyBytes)
 	}
 	return &b, nil
+}
+
+// roomForProperties reports why the record of a version's properties, of which a site
+// stated facts, takes no change. The last ones that it takes are for removals.
+func roomForProperties(facts events.Contribution, mv module.Version, sets bool) error {
+	if facts.Full() || sets && facts.FullBut(spareFacts) {
+		return fail(ErrTooLarge, "the properties of %s@%s were changed too often: no more can be set, since all changes stay in the log", mv.Path, mv.Version)
+	}
+	return nil
 }

@@ -1,0 +1,18 @@
+package node
+
+import "registry-node/events"
+
+// HasBlob reports whether a blob is here.
+func (n *Node) HasBlob(d events.Digest) bool {
+	_, ok, err := n.blobs.store.Has(d)
+	return ok && err == nil
+}
+
+// LoseBlob removes a blob, as a disk might.
+func (n *Node) LoseBlob(d events.Digest) error {
+	_, err := n.blobs.store.Erase(d)
+	return err
+}
+
+// RoomForProperties reports why a record of properties takes no change.
+var RoomForProperties = roomForProperties
