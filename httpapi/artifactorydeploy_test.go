@@ -293,3 +293,53 @@ func TestDeleteFiles(t *testing.T) {
 		t.Errorf("again: %d %s", a.status, a.body)
 	}
 }
+
+// TestUploadForms uploads in chunks, after leave to send, and not to the end.
+func TestUploadForms(t *testing.T) {
+	j := newJFrog(t)
+	token := j.token(`{"user":"alice"}`)
+	alice := j.as("Bearer " + token)
+	p := j.parts("corp.test/a", "v1.0.0")
+	head := "PUT /artifactory/api/go/local/corp.test/a/@v/v1.0.0.zip HTTP/1.1\r\nHost: " + j.base + "\r\nUser-Agent: jfrog-cli-go/2.112.0\r\nConnection: close\r\nAuthorization: Bearer " + token + "\r\n"
+	cut := j.cut(head + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(p.zip)) + p.zip[:len(p.zip)/2])
+	if text := j.refusal(cut); cut.status != 400 || !strings.Contains(text, "before its end") {
+		t.Errorf("cut: %d %s", cut.status, text)
+	}
+	cut = j.cut(head + fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(p.zip), p.zip))
+	if cut.status != 400 || j.blobs() != 0 || len(j.staged()) != 0 {
+		t.Errorf("cut in chunks: %d, %d blobs, staged %v", cut.status, j.blobs(), j.staged())
+	}
+	refused := strings.Replace(head, "/corp.test/a/", "/else.test/a/", 1)
+	if a := j.sendRaw("PUT", refused+"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"); a.status != 403 {
+		t.Errorf("refused before it is sent: %d %s", a.status, a.body)
+	}
+	whole := j.sendRaw("PUT", head+fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(p.zip), p.zip))
+	if whole.status != 201 || whole.header.Get("X-Checksum-Sha1") != checksumsOf(p.zip)["X-Checksum-Sha1"] {
+		t.Errorf("in chunks: %d %s", whole.status, whole.body)
+	}
+	big := j.sendRaw("PUT", head+"Content-Length: 600000000\r\n\r\n")
+	if big.status != 413 {
+		t.Errorf("too large: %d %s", big.status, big.body)
+	}
+	alice.gp("local", p, "mod")
+	gone := alice.ask("DELETE", "/artifactory/local/corp.test/a/@v/v1.0.0.zip")
+	for _, tt := range []struct {
+		a    answer
+		want string
+	}{
+		{whole, "publish done 201 local corp.test/a v1.0.0 alice"}, {cut, "publish refused 400 local corp.test/a v1.0.0 alice"},
+		{gone, "hide done 204 local corp.test/a v1.0.0 alice"}, {alice.exchange(), "token.exchange done 200    alice"},
+	} {
+		l := j.line(tt.a)
+		if got := fmt.Sprintf("%s %s %d %s %s %s %s", l.Action, l.Outcome, l.Status, l.Repo, l.Module, l.Version, l.Actor); got != tt.want || l.Token == "" {
+			t.Errorf("audited %q, want %q", got, tt.want)
+		}
+	}
+	j.keepsSecret(token)
+}
+
+// cut sends the beginning of a request, and ends what it sends there.
+func (j *jfrog) cut(request string) answer {
+	j.t.Helper()
+	return j.sendRaw("PUT", request, closeWrite)
+}

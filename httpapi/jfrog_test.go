@@ -121,8 +121,9 @@ func (j *jfrog) send(method, target, body string, headers ...string) answer {
 	return j.sendRaw(method, b.String())
 }
 
-// sendRaw sends the bytes of a request, and ends what it sends there.
-func (j *jfrog) sendRaw(method, request string) answer {
+// sendRaw sends the bytes of a request, and then does what is to be done with the
+// connection.
+func (j *jfrog) sendRaw(method, request string, then ...func(net.Conn)) answer {
 	j.t.Helper()
 	conn, err := net.Dial("tcp", j.base)
 	if err != nil {
@@ -132,6 +133,9 @@ func (j *jfrog) sendRaw(method, request string) answer {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.WriteString(conn, request); err != nil {
 		j.t.Fatal(err)
+	}
+	for _, f := range then {
+		f(conn)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
