@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/note"
 	modzip "golang.org/x/mod/zip"
 
 	"registry-node/events"
@@ -407,4 +408,80 @@ func TestImportGoesOn(t *testing.T) {
 	s.end(t)
 	h.add("up.example/late", "v1.0.0")
 	refused(t, exitNo, []string{"import", h.dir, "--repo", "public"}, "can't reach")
+}
+
+// Where the checksum database can't be asked go.sum vouches, if it is told to, and for
+// nothing that it does not have.
+func TestImportUnproved(t *testing.T) {
+	closedNetwork(t)
+	_, key, err := note.GenerateKey(nil, "sum.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok(t, "repo", "set", "public", "--sumdb", key+" http://127.0.0.1:1")
+	h := newHoard(t)
+	h.add("up.example/known", "v1.0.0")
+	sum := h.goSum()
+	h.add("up.example/other", "v1.0.0")
+	if r := imports(t, exitNo, h.dir, "--repo", "public", "--go-sum", sum); r.Imported != 0 || len(r.Refused) != 2 || !strings.Contains(r.Refused[0].Message, "--unproved") {
+		t.Errorf("proved by nobody: %+v", r)
+	}
+	r := imports(t, exitNo, h.dir, "--repo", "public", "--go-sum", sum, "--unproved")
+	if r.Imported != 1 || len(r.Refused) != 1 || r.Refused[0].Module != "up.example/other" || r.Refused[0].Code != "unavailable" {
+		t.Errorf("vouched for by go.sum: %+v", r)
+	}
+}
+
+// Real modules, of those that this program is made of, have at the end the hashes
+// that its go.sum has.
+func TestImportRealModules(t *testing.T) {
+	const most, size = 20, 64 << 10 // how many, and the bytes of a zip
+	sum, err := filepath.Abs(filepath.Join("..", "..", "go.sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := goSums{}
+	if err := sums.read(sum); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := planImport(t.Context(), strings.TrimSpace(runGo(t, t.TempDir(), nil, "env", "GOMODCACHE")), fromCache, sums)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := newHoard(t)
+	var taken []importItem
+	for _, it := range plan.items {
+		st, err := os.Stat(it.zip)
+		if err != nil || st.Size() > size || !it.vouched || len(taken) == most {
+			continue
+		}
+		for ext, file := range map[string]string{"info": it.info, "mod": it.mod, "zip": it.zip, "ziphash": strings.TrimSuffix(it.zip, "zip") + "ziphash"} {
+			if data, err := os.ReadFile(file); err == nil {
+				few.write(it.mv.Path, it.mv.Version, ext, string(data))
+			}
+		}
+		taken = append(taken, it)
+	}
+	if len(taken) == 0 {
+		t.Skip("the module cache of this machine holds none of them")
+	}
+	s := closedNetwork(t)
+	if r := imports(t, exitOK, few.dir, "--repo", "public", "--go-sum", sum); r.Imported != len(taken) {
+		t.Errorf("%d of them: %+v", len(taken), r)
+	}
+	args := []string{"mod", "download", "-json"}
+	for _, it := range taken {
+		args = append(args, it.mv.String())
+	}
+	got := json.NewDecoder(strings.NewReader(runGo(t, t.TempDir(), goEnvironment(t, s.url+"/go/public"), args...)))
+	for range taken {
+		var m downloaded
+		if err := got.Decode(&m); err != nil {
+			t.Fatal(err)
+		}
+		want := sums[module.Version{Path: m.Path, Version: m.Version}]
+		if m.Sum != want.zip.String() || m.GoModSum != want.mod.String() {
+			t.Errorf("%s@%s: the go command gets zip %s go.mod %s, go.sum has %v and %v", m.Path, m.Version, m.Sum, m.GoModSum, want.zip, want.mod)
+		}
+	}
 }
