@@ -12,7 +12,7 @@ import (
 // tellDead tries to tell of the oldest dead letter that is to be told again. It goes
 // before the log, and waits like any event.
 func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook, st tellerState) time.Duration {
-	x := t.webhooks.node.index.Load()
+	x := t.x
 	d, ok, err := t.firstRevived(x)
 	if err != nil {
 		return t.stuck(ctx, err)
@@ -31,6 +31,9 @@ func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook, st tel
 	}
 	wait, end := t.try(ctx, hook, e, d.Event.Index)
 	st = t.standing()
+	if t.replaced() {
+		return 0
+	}
 	switch end {
 	case told:
 		return t.settleDead(ctx, d.Event, nil)
@@ -65,7 +68,7 @@ func (k hookLog) entryOf(x *index.Index, id events.EventID) (events.Entry, bool,
 // settleDead writes down what became of a dead letter that was told again: nil if it
 // is none any more. One that was given up meanwhile stays so.
 func (t *teller) settleDead(ctx context.Context, id events.EventID, now *deadLetter) time.Duration {
-	x := t.webhooks.node.index.Load()
+	x := t.x
 	t.deadMu.Lock()
 	defer t.deadMu.Unlock()
 	_, has, err := x.Local(deadSpace).Get(t.deadKey(id))

@@ -137,6 +137,28 @@ func TestWebhookIsToldAtLeastOnce(t *testing.T) {
 	}
 }
 
+// While an event is under way the index is made anew: what is written of it then may
+// be lost, so it is told again.
+func TestWebhookOverARebuild(t *testing.T) {
+	h := newHooked(t, events.Webhook{})
+	reached, rebuilt := make(chan bool, 10), make(chan bool)
+	h.answers(func(_ http.ResponseWriter, _ *http.Request, m message) int {
+		if m.Module == "m.test/two" {
+			reached <- true
+			<-rebuilt
+		}
+		return http.StatusOK
+	})
+	stateBlocks(t, h.node, "one", "two", "three")
+	<-reached
+	_, err := h.node.Rebuild(t.Context(), op, func(uint64) {})
+	close(rebuilt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.wants("a", "one two two three")
+}
+
 // What hinders a receiver only for a while is tried again, and what is behind it
 // waits; what it refuses is kept after five tries, and goes out when asked.
 func TestWebhookRefusals(t *testing.T) {

@@ -27,8 +27,7 @@ type teller struct {
 	wake     chan struct{} // has room for one: try at once
 
 	// What follows is run's alone.
-	loaded  bool
-	checked *index.Index // in which the cursor was last found to be right
+	x       *index.Index // from which it was loaded, and into which it writes; nil: it wasn't
 	saved   cursor
 	skipped int          // entries since then
 	held    events.Entry // the entry that it is in the midst of, so that it is read once
@@ -120,7 +119,7 @@ func (t *teller) run(ctx context.Context) {
 
 // stop writes down how far it is.
 func (t *teller) stop() {
-	if !t.loaded {
+	if t.x == nil || t.replaced() {
 		return
 	}
 	if err := t.save(); err != nil {
@@ -170,34 +169,36 @@ func (t *teller) stuck(ctx context.Context, err error) time.Duration {
 	return t.webhooks.backoff * 5
 }
 
-// load finds out where it stands, at the start and when the index is another one.
+// load finds out where it stands, at the start and when the index is another one. It
+// takes that from the index's rows and nothing from memory: between the copy of the
+// rows and the moment in which the new index counts, some may have been written to
+// the old one, and dead letters among them would be lost.
 func (t *teller) load(hook events.ActiveWebhook) error {
-	n := t.webhooks.node
-	x := n.index.Load()
-	if t.loaded && t.checked == x {
+	if t.x != nil && !t.replaced() {
 		return nil
 	}
-	if !t.loaded {
-		c, err := n.loadCursor(x, hook, t.log)
-		if err != nil {
-			return err
-		}
-		t.saved = c
-		t.change(func(st *tellerState) { st.at = c })
-		t.deadMu.Lock()
-		err = t.countDead(x)
-		t.deadMu.Unlock()
-		if err != nil {
-			return err
-		}
-		t.loaded = true
-	}
-	if err := t.recheck(x, hook); err != nil {
+	n := t.webhooks.node
+	x := n.index.Load()
+	c, err := n.loadCursor(x, hook, t.log)
+	if err != nil {
 		return err
 	}
-	t.checked = x
-	return nil
+	t.saved, t.skipped, t.held = c, 0, events.Entry{}
+	t.change(func(st *tellerState) { st.at = c })
+	t.deadMu.Lock()
+	err = t.countDead(x)
+	t.deadMu.Unlock()
+	if err == nil {
+		err = t.recheck(x, hook)
+	}
+	if err == nil {
+		t.x = x
+	}
+	return err
 }
+
+// replaced reports whether the index is another one than it was loaded from.
+func (t *teller) replaced() bool { return t.webhooks.node.index.Load() != t.x }
 
 // recheck compares the cursor with the log. A log that has another entry where the
 // cursor is has another history, and is told from where the webhook began, as
@@ -223,8 +224,7 @@ func (t *teller) recheck(x *index.Index, hook events.ActiveWebhook) error {
 // find returns the next entry that has something to tell and which of its events
 // that is, or -1: there is none, or skipBatch entries had nothing.
 func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.Entry, int, error) {
-	n := t.webhooks.node
-	x := n.index.Load()
+	n, x := t.webhooks.node, t.x
 	head, _, err := x.Head(t.log)
 	if err != nil {
 		return events.Entry{}, -1, err
@@ -323,7 +323,7 @@ func (t *teller) save() error {
 	if err != nil {
 		return err
 	}
-	if err := t.webhooks.node.index.Load().Local(cursorSpace).Set(t.String(), raw); err != nil {
+	if err := t.x.Local(cursorSpace).Set(t.String(), raw); err != nil {
 		return err
 	}
 	t.saved, t.skipped = c, 0

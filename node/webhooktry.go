@@ -30,10 +30,10 @@ func (t *teller) tellNext(ctx context.Context, hook events.ActiveWebhook, e even
 	}
 	wait, done := t.try(ctx, hook, e, i)
 	switch {
-	case ctx.Err() != nil && done != told:
-		return wait
 	case done == waits:
 		return wait
+	case t.replaced(): // it is told again, as what it writes now may be lost
+		return 0
 	case done == buried:
 		if err := t.bury(ev); err != nil {
 			return t.unburied(ctx, err)
@@ -143,7 +143,7 @@ func (t *teller) bury(ev events.Event) error {
 	if st.dead >= maxDead {
 		return errDeadFull
 	}
-	x := t.webhooks.node.index.Load()
+	x := t.x
 	t.deadMu.Lock()
 	defer t.deadMu.Unlock()
 	d := deadLetter{Event: ev.ID, Type: ev.Type, Since: time.Now().UTC(), Tries: st.tries, Problem: st.problem, Answer: st.answer}
