@@ -68,10 +68,12 @@ func TestTokenExchange(t *testing.T) {
 			t.Errorf("%s: %d %s", name, who.status, who.body)
 		}
 	}
-	if who := j.send("GET", "/api/v1/whoami", "", "X-JFrog-Art-Api: "+got.AccessToken); who.status != 200 || !strings.Contains(who.body, `"name":"alice"`) {
-		t.Errorf("as an API key: %d %s", who.status, who.body)
+	for path, want := range map[string]int{"/artifactory/api/repositories/local": 200, "/go/local/corp.test/a/@v/list": 401} {
+		if a := j.send("GET", path, "", "X-JFrog-Art-Api: "+got.AccessToken); a.status != want {
+			t.Errorf("as an API key at %s: %d %s", path, a.status, a.body)
+		}
 	}
-	if who := j.alice().send("GET", "/api/v1/whoami", "", "X-JFrog-Art-Api: "+got.AccessToken); who.status != 401 {
+	if who := j.alice().send("GET", "/artifactory/api/repositories/local", "", "X-JFrog-Art-Api: "+got.AccessToken); who.status != 401 {
 		t.Errorf("two credentials: %d %s", who.status, who.body)
 	}
 

@@ -148,7 +148,7 @@ func (s *Server) loginFailed(c echo.Context, err error) {
 		a.Request = w.audit.Request
 	}
 	w.audit = a
-	shown, _ := credential(r.Header)
+	shown, _ := credential(r)
 	if t, ok := shown.Token(); ok {
 		a.Token = t.ID()
 	}

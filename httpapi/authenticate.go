@@ -69,7 +69,7 @@ func (s *Server) whoAsks(r *http.Request, t Trust) (*access.Caller, error) {
 		return access.Operator(s.node.Site()), nil
 	}
 	from := s.clientAddr(r)
-	c, err := credential(r.Header)
+	c, err := credential(r)
 	switch {
 	case err == nil && c.IsZero() && t == Loopback && s.ownCaller(r):
 		return access.LoopbackCaller(from), nil
@@ -105,7 +105,8 @@ func (s *Server) ownCaller(r *http.Request) bool {
 // caller returns who asks.
 func caller(c echo.Context) *access.Caller { return c.Response().Writer.(*writer).who }
 
-// apiKeyHeader is where clients of an Artifactory show a token, too.
+// apiKeyHeader is where clients of an Artifactory show a token, too. It counts below
+// /artifactory/ alone.
 const apiKeyHeader = "X-Jfrog-Art-Api"
 
 // credential returns what the Authorization header shows: a token as Bearer, or as
@@ -113,8 +114,11 @@ const apiKeyHeader = "X-Jfrog-Art-Api"
 // password, since clients differ in what they let people write; else a user name
 // with a password. A token may have the shape of a JWT. In the place of that header
 // there may be apiKeyHeader.
-func credential(h http.Header) (access.Credential, error) {
-	values, keys := h["Authorization"], h[apiKeyHeader]
+func credential(r *http.Request) (access.Credential, error) {
+	values, keys := r.Header["Authorization"], r.Header[apiKeyHeader]
+	if !isArtifactory(r) {
+		keys = nil
+	}
 	switch {
 	case len(keys) > 1, len(keys) > 0 && len(values) > 0:
 		return access.Credential{}, fail(node.ErrUnauthorized, "the request shows more than one credential")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"registry-node/node/blob"
+	"registry-node/node/index"
 	"registry-node/node/upstream"
 	"registry-node/replication"
 )
@@ -98,7 +99,7 @@ func storeFailed(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, replication.ErrNoSpace):
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, replication.ErrNoSpace), errors.Is(err, index.ErrFull):
 		return noSpace(err)
 	case errors.Is(err, blob.ErrTooLarge):
 		return because(err, ErrTooLarge, "%s: larger than a module zip may be (%d MiB)", what, maxZip>>20)
