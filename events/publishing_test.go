@@ -109,6 +109,8 @@ func TestWebhookTakes(t *testing.T) {
 		{"no module", events.Webhook{Modules: []events.Pattern{pattern("**")}}, "repo.changed", local, "", false},
 		{"hashes of secrets", events.Webhook{}, "token.issued", none, "", false},
 		{"password hashes", events.Webhook{Types: []string{"user.*"}}, "user.created", none, "", false},
+		{"hash of an invitation", events.Webhook{Types: []string{"site.*"}}, "site.invited", none, "", false},
+		{"not about what webhooks tell of", events.Webhook{}, "feature.raised", none, "", false},
 		{"unknown type", events.Webhook{}, "version.invented", local, "m.test/a", false},
 	} {
 		if got := tt.hook.Takes(tt.typ, tt.repo, tt.module); got != tt.want {

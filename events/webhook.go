@@ -92,14 +92,16 @@ func checkTypeGlob(s string) error {
 	return nil
 }
 
-// untold are the families of events that no webhook is told of: what is in them is
-// for administrators, hashes of secrets among it.
-var untold = []string{"user", "group", "permission", "token", "issuer", "webhook"}
+// told are the families of events that webhooks are told of: what is about
+// repositories, versions, builds, sites and homes. Others are for administrators,
+// hashes of secrets among them.
+var told = []string{"repo", "version", "properties", "build", "site", "home"}
 
-// Told reports whether webhooks may be told of events of a type.
+// Told reports whether webhooks may be told of events of a type. An invitation holds
+// the hash of a secret.
 func Told(t Type) bool {
 	family, _, _ := strings.Cut(string(t), ".")
-	return LevelOf(t) <= Level && !slices.Contains(untold, family)
+	return LevelOf(t) <= Level && slices.Contains(told, family) && t != SiteInvited{}.Type()
 }
 
 // ActiveWebhook is a Webhook that exists.

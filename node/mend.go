@@ -281,7 +281,7 @@ func (n *Node) rebuildIndex(ctx context.Context) error {
 		n.logger.Warn("the other sites' logs are fetched again", "error", err)
 	}
 	if err := n.adoptIndex(x, number); err != nil {
-		return err
+		return errors.Join(err, x.Close())
 	}
 	st, err := n.log.Check(ctx)
 	if err != nil || st.Whole() {
@@ -304,7 +304,7 @@ func (n *Node) copyOld(ctx context.Context, x *index.Index, number int) error {
 	if old.Registry() != n.id.Registry {
 		return nil
 	}
-	return errors.Join(n.copyLogs(ctx, old, x, func(uint64) {}), x.CopyLocal(old))
+	return errors.Join(n.copyLogs(ctx, old, x, func(uint64) {}), x.CopyLocal(old), x.Sync())
 }
 
 // buildIndex makes a new index from the stream, and leaves the one in use where
@@ -366,19 +366,19 @@ func (n *Node) checkLogWhole(st replication.State) error {
 }
 
 // adoptIndex makes x, which stands in the directory with this number, the index
-// in use and removes the others.
+// in use and removes the others. If it fails, nothing has changed.
 func (n *Node) adoptIndex(x *index.Index, num int) error {
+	head, _, err := x.Head(n.id.Site)
+	if err != nil {
+		return err
+	}
 	if err := WriteFile(filepath.Join(n.dir, indexDir, currentFile), []byte(strconv.Itoa(num)), 0o600); err != nil {
-		return errors.Join(err, x.Close())
+		return err
 	}
 	if old := n.index.Swap(x); old != nil {
 		n.retire(old, num-1)
 	} else {
 		n.removeOldIndexes(num)
-	}
-	head, _, err := x.Head(n.id.Site)
-	if err != nil {
-		return err
 	}
 	n.logger.Info("index is rebuilt", "entries", head.Position.Mark.Seq, "state_hash", head.StateHash)
 	return nil

@@ -190,13 +190,13 @@ func (n *Node) Rebuild(ctx context.Context, who *access.Caller, progress func(en
 	if err != nil {
 		n.logger.Warn("other sites' logs are fetched again", "error", err)
 	}
-	// What the checksum database has proved and upstreams have listed goes along,
-	// so that it can be served without them.
-	if err := errors.Join(n.replay(ctx, x, progress), x.CopyLocal(n.index.Load())); err != nil {
+	if err := n.replay(ctx, x, progress); err != nil {
 		return index.Head{}, errors.Join(err, x.Close())
 	}
-	if err := n.adoptIndex(x, number); err != nil {
-		return index.Head{}, err
+	// What this node alone knows goes along: what it has yet to do, what the checksum
+	// database has proved, what upstreams have listed.
+	if err := x.Succeed(n.index.Load(), func() error { return n.adoptIndex(x, number) }); err != nil {
+		return index.Head{}, errors.Join(err, x.Close())
 	}
 	if err := errors.Join(n.sites.resync(x), n.refreshDirectory()); err != nil {
 		return index.Head{}, err

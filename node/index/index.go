@@ -94,6 +94,10 @@ type Index struct {
 	// siteLog.mu.
 	refs sync.RWMutex
 
+	// local is held for reading while local state is written, and by Succeed.
+	local sync.RWMutex
+	next  *Index // guarded by local; the index that took the place of this one, or nil
+
 	mu   sync.Mutex
 	logs map[events.Site]*siteLog // guarded by mu; made when first written to
 }

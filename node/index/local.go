@@ -10,8 +10,9 @@ import (
 )
 
 // Local is a named part of the index for what this node alone knows: caches,
-// times of last use. It is in no log and in no state hash, and a rebuilt index
-// starts without it. Its methods may be called from any goroutine.
+// times of last use, what it still has to do. It is in no log and in no state hash.
+// An index that takes the place of another takes it over, see CopyLocal and Succeed.
+// Its methods may be called from any goroutine.
 type Local struct {
 	x      *Index
 	prefix []byte
@@ -40,14 +41,12 @@ func (l *Local) Get(key string) ([]byte, bool, error) { return l.x.get(l.key(key
 // Set gives key a value. It is not synced: a crash of the process may lose the
 // last writes, first ones last. It fails as Txn.Commit does.
 func (l *Local) Set(key string, value []byte) error {
-	b := l.x.db.NewBatch()
-	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, false))
+	return l.x.writeLocal(false, func(b *pebble.Batch) error { return b.Set(l.key(key), value, nil) })
 }
 
 // SetSynced is Set, and the value is durable when it returns.
 func (l *Local) SetSynced(key string, value []byte) error {
-	b := l.x.db.NewBatch()
-	return errors.Join(b.Set(l.key(key), value, nil), l.x.write(b, true))
+	return l.x.writeLocal(true, func(b *pebble.Batch) error { return b.Set(l.key(key), value, nil) })
 }
 
 // SetLocal gives a key of the local state called space a value, together with
@@ -61,8 +60,38 @@ func (t *Txn) SetLocal(space, key string, value []byte) error {
 
 // Delete takes key and its value away, if it is there. It is not synced.
 func (l *Local) Delete(key string) error {
-	b := l.x.db.NewBatch()
-	return errors.Join(b.Delete(l.key(key), nil), l.x.write(b, false))
+	return l.x.writeLocal(false, func(b *pebble.Batch) error { return b.Delete(l.key(key), nil) })
+}
+
+// writeLocal writes what change says into the local state of the index, or of the
+// one that took its place.
+func (x *Index) writeLocal(sync bool, change func(*pebble.Batch) error) error {
+	x.local.RLock()
+	if next := x.next; next != nil {
+		x.local.RUnlock()
+		return next.writeLocal(sync, change)
+	}
+	defer x.local.RUnlock()
+	b := x.db.NewBatch()
+	return errors.Join(change(b), x.write(b, sync))
+}
+
+// Succeed has x take the place of old: it copies all local state of old into x,
+// durably, and calls adopt, which makes x the index that others find. Meanwhile
+// nobody writes local state; what is written to that of old from then on goes to
+// x. Where Succeed fails, old stays what it was. Nobody may write a Txn to old
+// meanwhile, or later.
+func (x *Index) Succeed(old *Index, adopt func() error) error {
+	old.local.Lock()
+	defer old.local.Unlock()
+	if err := errors.Join(x.CopyLocal(old), x.Sync()); err != nil {
+		return err
+	}
+	if err := adopt(); err != nil {
+		return err
+	}
+	old.next = x
+	return nil
 }
 
 // All yields the rows whose keys start with prefix, in key order. An error ends

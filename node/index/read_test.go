@@ -2,10 +2,13 @@ package index_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/quick"
 
@@ -233,5 +236,62 @@ func TestLocalIsApart(t *testing.T) {
 	}
 	if heads, err := x.Heads(); err != nil || len(heads) > 0 {
 		t.Errorf("local state made a log: %v, %v", heads, err)
+	}
+}
+
+// What is written to the local state of an index while another takes its place is
+// in that one, whoever writes it to which.
+func TestSucceed(t *testing.T) {
+	old, x := open(t), open(t)
+	local := old.Local("work")
+	const writers, rows = 4, 300
+	var writing sync.WaitGroup
+	begun := make(chan struct{}, writers)
+	for w := range writers {
+		writing.Go(func() {
+			for i := range rows {
+				if err := local.Set(fmt.Sprintf("%d/%d", w, i), []byte{1}); err != nil {
+					t.Error(err)
+				}
+				if i == rows/3 {
+					begun <- struct{}{}
+				}
+				if i%10 == 9 {
+					if err := local.Delete(fmt.Sprintf("%d/%d", w, i)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	for range writers {
+		<-begun
+	}
+	failed := errors.New("not now")
+	if err := x.Succeed(old, func() error { return failed }); !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	if err := local.Set("still/old", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := x.Local("work").Get("still/old"); ok || err != nil {
+		t.Errorf("written to the one that failed to take its place: %t, %v", ok, err)
+	}
+	if err := x.Succeed(old, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	writing.Wait()
+	n := 0
+	for row, err := range x.Local("work").All("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(row.Key, "9") {
+			t.Errorf("%s was deleted", row.Key)
+		}
+		n++
+	}
+	if want := writers*rows*9/10 + 1; n != want {
+		t.Errorf("%d rows, want %d", n, want)
 	}
 }
