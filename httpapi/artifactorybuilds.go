@@ -20,7 +20,8 @@ const (
 	maxBuilds = 8
 )
 
-// buildPlace waits for a place for a build info in memory. Who has it gives it back.
+// buildPlace takes a place for a build info in memory, if one is free. Who has it
+// gives it back.
 func (s *Server) buildPlace(c echo.Context) (done func(), err error) {
 	select {
 	case s.builds <- struct{}{}:
@@ -32,7 +33,7 @@ func (s *Server) buildPlace(c echo.Context) (done func(), err error) {
 
 // buildParams returns the project of a request, and its parameter started.
 func buildParams(c echo.Context) (project string, started time.Time, err error) {
-	q, err := query(c, "project", "started", "diff")
+	q, err := query(c, "project", "started")
 	if err != nil {
 		return "", started, err
 	}
