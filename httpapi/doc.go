@@ -8,6 +8,8 @@
 //	/at-least/<position>/go/<repository>/…
 //	                        the same, of a state that holds that position
 //	/api/v1/…               management and status: JSON
+//	/artifactory/…          what the JFrog CLI, and clients of an Artifactory, ask;
+//	                        errors have the shape that those expect
 //	/livez /readyz          text/plain
 //	/metrics                Prometheus
 //
