@@ -47,7 +47,7 @@ func (n *Node) sumsOf(ctx context.Context, b events.Blob) (s Sums, ok bool, err 
 	if s, ok := n.sums.known.get(b.Digest); ok {
 		return s, true, nil
 	}
-	row, ok, err := n.index.Load().Local(sumsSpace).Get(b.Digest.Hex())
+	row, _, err := n.index.Load().Local(sumsSpace).Get(b.Digest.Hex())
 	if err != nil {
 		return s, false, fmt.Errorf("index: %w", err)
 	}

@@ -103,7 +103,7 @@ func (p *parser) object(depth int) (of []criterion, err error) {
 			return nil, err
 		}
 		if !p.next(':') {
-			return nil, fmt.Errorf("the key %s is not followed by :", quote(key))
+			return nil, fmt.Errorf("there is no : behind the key %s", quote(key))
 		}
 		if p.criteria++; p.criteria > maxCriteria {
 			return nil, fmt.Errorf("there are more than %d criteria", maxCriteria)

@@ -11,10 +11,9 @@ func (c *Client) SetMaxZip(n int64) { c.maxZip = n }
 
 // Parsers and rules for tests from outside.
 var (
-	ParseVersions = parseList
-	ParseInfo     = parseInfo
-	CheckGoMod    = checkGoMod
-	Fold          = fold
+	ParseVersions  = parseList
+	ParseQueryInfo = parseInfo
+	Fold           = fold
 )
 
 // SetClock makes c take the time from now, before its first request.

@@ -83,7 +83,7 @@ func FuzzParseInfo(f *testing.F) {
 	f.Add("m.test/a", "v1.0.0", []byte(`{"version":"v1.0.0","Origin":{}}`))
 	f.Add("m.test/a", "", []byte("null"))
 	f.Fuzz(func(t *testing.T, path, want string, body []byte) {
-		info, err := upstream.ParseInfo(path, want, body)
+		info, err := upstream.ParseQueryInfo(path, want, body)
 		if err != nil {
 			return
 		}
