@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/quick"
+	"time"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -277,10 +278,23 @@ func TestSucceed(t *testing.T) {
 	if _, ok, err := x.Local("work").Get("still/old"); ok || err != nil {
 		t.Errorf("written to the one that failed to take its place: %t, %v", ok, err)
 	}
-	if err := x.Succeed(old, func() error { return nil }); err != nil {
+	late := make(chan error, 1)
+	if err := x.Succeed(old, func() error {
+		go func() { late <- local.Set("late", nil) }()
+		select {
+		case <-late:
+			t.Error("the old one is written to after it was copied")
+			late <- nil
+		case <-time.After(20 * time.Millisecond): // it waits
+		}
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	writing.Wait()
+	if err := <-late; err != nil {
+		t.Fatal(err)
+	}
 	n := 0
 	for row, err := range x.Local("work").All("") {
 		if err != nil {
@@ -291,7 +305,7 @@ func TestSucceed(t *testing.T) {
 		}
 		n++
 	}
-	if want := writers*rows*9/10 + 1; n != want {
+	if want := writers*rows*9/10 + 2; n != want {
 		t.Errorf("%d rows, want %d", n, want)
 	}
 }
