@@ -43,7 +43,8 @@ type admission struct {
 
 	published bool
 	imported  bool      // a fill by a caller who has it from elsewhere, see Import
-	firm      bool      // what is recorded stays, also if it is not what was proved
+	firm      bool      // what was fetched stays, also if it is not what was proved
+	unproved  string    // the checksum database that was to prove an import and gave no answer, see unproved.go
 	at        time.Time // of a published version: the commit's time, or zero for now
 	actor     string
 	who       *access.Caller // of a publication, for the repository's home; of an import
@@ -136,6 +137,12 @@ func (n *Node) already(a *admission, c events.Content) (got admitted, done bool,
 	h := a.fits(v, c)
 	if h == nil || !a.contained(h, c) {
 		return admitted{}, false, nil
+	}
+	if a.unproved != "" {
+		cs, err := n.index.Load().Get(events.KeyVersion(a.repo.ID, a.mv))
+		if err != nil || n.restates(a, cs, c) {
+			return admitted{}, err != nil, err
+		}
 	}
 	if a.zip != nil && a.keeps() && slices.Contains(h.Zips, c.Zip) {
 		if err := errors.Join(n.keep(a), n.stored(c.Zip.Digest)); err != nil {
@@ -332,7 +339,7 @@ func (n *Node) decide(v view, a *admission, c events.Content) (admitted, []event
 	if err := a.conflict(r, &held, c); err != nil {
 		return none, nil, err
 	}
-	if h := a.fits(&held, c); h != nil && a.contained(h, c) {
+	if h := a.fits(&held, c); h != nil && a.contained(h, c) && !n.restates(a, cs, c) {
 		return admitted{h.First.Event, h.First.Time, true, h.Content}, nil, nil
 	}
 	return admitted{Event: v.at, Content: c}, append([]events.Body{a.body(r, c)}, a.changes(r)...), nil
@@ -400,7 +407,7 @@ func (a *admission) contained(h *events.HeldContent, c events.Content) bool {
 // conflict reports whether the version is there with other content, or was.
 func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content) error {
 	what := a.mv.Path + "@" + a.mv.Version
-	if proved := !a.published && !a.firm && a.sums != (upstream.Sums{}); proved && (v.Status == events.Held || v.Status == events.Conflicted) {
+	if a.corrects(v) && a.sums != (upstream.Sums{}) {
 		return nil // other content is a lie of somebody's, which each site sees for itself
 	}
 	switch v.Status {
@@ -426,6 +433,12 @@ func (a *admission) conflict(r *events.Repo, v *events.Version, c events.Content
 			what, r.Name, h.ZipH1, h.First.Time.Format(time.RFC3339), h.First.Event.Site, c.ZipH1)
 	}
 	return nil
+}
+
+// corrects reports whether content that is proved comes in beside what is recorded.
+func (a *admission) corrects(v *events.Version) bool {
+	return !a.published && (v.Status == events.Held || v.Status == events.Conflicted) &&
+		(!a.firm || slices.ContainsFunc(v.Contents, isImported))
 }
 
 func (a *admission) body(r *events.Repo, c events.Content) events.Body {

@@ -30,8 +30,10 @@ type Importation struct {
 	// with other hashes is refused.
 	ModH1, ZipH1 events.H1
 	// Unproved says that the hashes above are to be enough if the checksum database,
-	// which should have a say, can't be asked. What it knows better is refused
-	// nonetheless, and the go command itself is always proved by it.
+	// which should have a say, can't be asked. That holds at this site, until the
+	// database answers; other sites have it proved before they serve it first, or have
+	// it imported, too. What the database knows better is refused nonetheless, and the
+	// go command itself is always proved by it.
 	Unproved bool
 	// Open returns the content. It is called once, after all that can be judged
 	// without it.
@@ -66,7 +68,8 @@ type Imported struct {
 // Import records a version, or its info and go.mod alone, in a remote repository
 // as a fill from its upstream would be: with the same checks of content, patterns,
 // blocks, ownership, what is recorded already, and the checksum database. A
-// version's age counts from now. Importing the same content again changes nothing.
+// version's age counts from now. Importing the same content again changes nothing,
+// but that an unproved import at another site is this site's word from then on, too.
 //
 // It needs leave to manage the module in the repository, since it states what an
 // upstream has. Errors: ErrUnauthorized, ErrForbidden (the caller may not, or
@@ -104,8 +107,13 @@ func (n *Node) Import(ctx context.Context, who *access.Caller, im Importation) (
 	if err := a.takeMod(im, parts); err != nil {
 		return Imported{}, err
 	}
-	if unproved := sums == (upstream.Sums{}) && rem.covers(im.Version.Path); unproved && parts.Zip != nil && im.ZipH1.IsZero() {
-		return Imported{}, fail(ErrUnprocessable, "%s@%s: an unproved zip needs the hash that go.sum has of it", im.Version.Path, im.Version.Version)
+	if sums == (upstream.Sums{}) && rem.covers(im.Version.Path) {
+		if parts.Zip != nil && im.ZipH1.IsZero() {
+			return Imported{}, fail(ErrUnprocessable, "%s@%s: an unproved zip needs the hash that go.sum has of it", im.Version.Path, im.Version.Version)
+		}
+		if !r.st.alone {
+			a.unproved = rem.dbName
+		}
 	}
 	got, err := n.importParts(ctx, &a, im, parts.Zip)
 	if err != nil {
@@ -115,7 +123,7 @@ func (n *Node) Import(ctx context.Context, who *access.Caller, im Importation) (
 }
 
 // importing is the admission of an import. A site that is alone goes on with what it
-// recorded, as long as nobody decides otherwise: it would else show nothing at all,
+// fetched, as long as nobody decides otherwise: it would else show nothing at all,
 // since there is no other site whose lie it could be.
 func (r *Repository) importing(mv module.Version) admission {
 	return admission{repo: r.repo, mv: mv, imported: true, firm: r.st.alone}
@@ -196,17 +204,6 @@ func (r *Repository) importSums(ctx context.Context, rem *remote, im Importation
 		return sums, because(err, ErrUnavailable, "%s: neither the checksum database can be asked about it, nor does go.sum have it: %v", what, err)
 	}
 	return sums, because(err, ErrUnavailable, "%s: the checksum database can't be asked about it; if go.sum alone is to vouch for it, import it with --unproved: %v", what, err)
-}
-
-// unreachable reports whether err says that the checksum database gave no answer,
-// in contrast to one that it does not know a version, or one that is not true.
-func unreachable(err error) bool {
-	for _, kind := range []error{errOffline, upstream.ErrUnavailable, upstream.ErrTimeout, upstream.ErrForbidden, upstream.ErrBadAnswer} {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
 }
 
 // takeMod takes info and go.mod into the admission.

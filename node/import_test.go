@@ -369,13 +369,12 @@ func TestImportProves(t *testing.T) {
 	}
 }
 
-// A site that is alone goes on with what it recorded: what is proved later is refused
+// A site that is alone goes on with what it fetched: what is proved later is refused
 // rather than made a conflict of, in which nobody would get anything.
-func TestImportLeavesWhatIsRecorded(t *testing.T) {
+func TestImportLeavesWhatWasFetched(t *testing.T) {
 	up := newProxy(t)
 	n := newRemote(t, up, func(*events.RepoSettings) {})
 	files := goMod("pub.example/m").with("m.go", "package m")
-	up.add("pub.example/m", "v1.0.0", files)
 	right, wrong := goodsOf(t, "pub.example/m", "v1.0.0", files), goodsOf(t, "pub.example/m", "v1.0.0", files.with("m.go", "package x"))
 	change := func(c node.RepoChange) {
 		if _, err := n.ChangeRepo(t.Context(), op, name("public"), c); err != nil {
@@ -384,9 +383,11 @@ func TestImportLeavesWhatIsRecorded(t *testing.T) {
 	}
 	private := []events.Pattern{pattern("pub.example")}
 	change(node.RepoChange{NoSumdb: private})
-	if _, err := imports(t, n, wrong, nil); err != nil {
+	up.add("pub.example/m", "v1.0.0", files.with("m.go", "package x"))
+	if _, err := readZip(t, repo(t, n, "all"), wrong.mv); err != nil {
 		t.Fatal(err)
 	}
+	up.add("pub.example/m", "v1.0.0", files)
 	change(node.RepoChange{UseSumdb: private})
 	if _, err := imports(t, n, right, nil); !errors.Is(err, node.ErrExists) {
 		t.Errorf("import of other content: %v", err)

@@ -111,16 +111,55 @@ func (r *Repository) holdsImport(c ImportClaim) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	covered := rem.covers(c.Version.Path) && v.Settled == nil
+	if covered {
+		if err := r.contradicts(rem, c); err != nil {
+			return false, err
+		}
+	}
 	a := r.importing(c.Version)
 	content := events.Content{ModH1: c.ModH1, ZipH1: c.ZipH1}
 	if err := a.conflict(r.repo, v, content); err != nil {
-		if !a.firm && rem.covers(c.Version.Path) {
+		if covered && a.corrects(v) {
 			return false, nil // the checksum database says who is right
 		}
 		return false, err
 	}
 	h := a.fits(v, content)
-	return h != nil && h.HasMod() && (c.ZipH1.IsZero() || h.HasZip() && r.zipIsHere(h)), nil
+	if h == nil || !h.HasMod() || !c.ZipH1.IsZero() && !(h.HasZip() && r.zipIsHere(h)) {
+		return false, nil
+	}
+	if !covered || r.st.alone {
+		return true, nil
+	}
+	return r.standsFor(rem, c, h)
+}
+
+// contradicts returns why the checksum database, as far as it has been asked, keeps
+// a claim out.
+func (r *Repository) contradicts(rem *remote, c ImportClaim) error {
+	sums, known, err := rem.sumdb.HeldSums(c.Version)
+	if err != nil || !known || sums.Mod == c.ModH1 && (c.ZipH1.IsZero() || sums.Zip == c.ZipH1) {
+		return err
+	}
+	return fail(ErrUnprocessable, "%s@%s: SECURITY ERROR: it has go.mod %v zip %v, the checksum database %s says %v and %v",
+		c.Version.Path, c.Version.Version, c.ModH1, c.ZipH1, rem.dbName, sums.Mod, sums.Zip)
+}
+
+// standsFor reports whether this site, as one of several, serves content that it
+// holds also while the checksum database can't be asked: it has had it proved, or
+// imported it itself.
+func (r *Repository) standsFor(rem *remote, c ImportClaim, h *events.HeldContent) (bool, error) {
+	_, known, err := rem.sumdb.HeldSums(c.Version) // then it is as the claim says, see contradicts
+	if known || err != nil {
+		return known, err
+	}
+	if ok, err := r.provedBefore(rem, c.Version, h); ok || err != nil {
+		return ok, err
+	}
+	cs, err := r.node.index.Load().Get(events.KeyVersion(r.repo.ID, c.Version))
+	mod, zip := importedBy(r.node.id.Site, cs, rem.dbName, events.Content{ModH1: c.ModH1, ZipH1: c.ZipH1})
+	return mod && zip, err
 }
 
 // zipIsHere reports whether this node holds the bytes of one of a content's zips.

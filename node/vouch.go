@@ -2,8 +2,8 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/module"
 
@@ -118,12 +118,14 @@ func (r *Repository) holdsZip(mv module.Version, c *events.HeldContent) (bool, e
 // Other content that a site stated is as if it weren't there; so a lie of one
 // keeps nobody from the version.
 //
-// A site that is alone shows what it recorded, also if that was recorded before
-// the database applied: there is nobody who could hold other content, and what
-// was served does not change under its clients. Sites that are several would each
-// show what they recorded; so there, what was not checked is checked.
+// A site that is alone shows what it fetched, also if that was before the database
+// applied: there is nobody who could hold other content, and what was served does
+// not change under its clients. Sites that are several would each show what they
+// recorded; so there, what was not checked is checked. What was imported is checked
+// everywhere, as soon as the database answers, see unproved.go.
 func (r *Repository) right(ctx context.Context, mv module.Version, v *events.Version) (*events.HeldContent, error) {
-	if r.st.alone || r.repo.Kind != events.Remote || v.Settled != nil || v.Status != events.Held && v.Status != events.Conflicted {
+	if r.repo.Kind != events.Remote || v.Settled != nil || v.Status != events.Held && v.Status != events.Conflicted ||
+		r.st.alone && !slices.ContainsFunc(v.Contents, isImported) {
 		return r.readable(mv, v)
 	}
 	rem, err := r.remote()
@@ -138,28 +140,15 @@ func (r *Repository) right(ctx context.Context, mv module.Version, v *events.Ver
 			return c, err
 		}
 	}
-	sums, err := r.sumsOf(ctx, rem, mv)
+	own, err := r.ownImport(rem, mv, v)
 	if err != nil {
-		if errors.Is(err, upstream.ErrNotInDatabase) {
-			r.lie(mv, &v.Contents[0], "does not know it")
-		}
-		return nil, r.fetchFailed(err, mv)
+		return nil, err
+	}
+	sums, err := r.sumsOf(ctx, rem, mv, own)
+	if err != nil {
+		return r.unanswered(rem, mv, v, own, err)
 	}
 	return r.proved(rem, mv, v, sums)
-}
-
-// sumsOf returns the hashes that the checksum database has for mv. If no upstream
-// is to be asked they are known only if they were asked for before.
-func (r *Repository) sumsOf(ctx context.Context, rem *remote, mv module.Version) (upstream.Sums, error) {
-	if !r.HeldOnly {
-		return rem.sums(ctx, mv)
-	}
-	sums, ok, err := rem.sumdb.HeldSums(mv)
-	if err == nil && !ok {
-		err = fail(ErrUnavailable, "%s@%s: another site states it, and this node has yet to ask the checksum database %s about it, which this request does not allow; try again in a moment",
-			mv.Path, mv.Version, rem.dbName)
-	}
-	return sums, err
 }
 
 // proved returns the content that the checksum database proves: all of it, or but
@@ -174,9 +163,7 @@ func (r *Repository) proved(rem *remote, mv module.Version, v *events.Version, s
 			whole = c
 			continue
 		case c.ModH1 == sums.Mod && part == nil:
-			without := *c
-			without.ZipH1, without.Zip, without.Zips, without.ZipSources = events.H1{}, events.Blob{}, nil, nil
-			part = &without
+			part = withoutZip(c)
 		}
 		r.lie(mv, c, fmt.Sprintf("says go.mod %v zip %v", sums.Mod, sums.Zip))
 	}

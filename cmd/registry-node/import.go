@@ -49,8 +49,11 @@ PATH is one of
 A remote repository takes them as if its upstream had given them, under the same
 rules. They must agree with go.sum (of the project, or --go-sum), with the hashes
 in a module cache, and with the checksum database of the repository, which the node
-asks. Where it can't, --unproved lets those in that go.sum has, on its word alone. A
-local repository takes those that it owns, by publishing them.
+asks. Where it can't, --unproved lets those in that go.sum has, on its word alone:
+the node's site serves them until the database answers, which then has the last word;
+another site serves them once the database has proved them there, or when they have
+been imported there, too. A local repository takes those that it owns, by publishing
+them.
 
 What is there already is not sent again, so what was interrupted goes on when it is
 run again. What is refused is listed with the reason, and the exit code is 1.`,
@@ -63,7 +66,7 @@ run again. What is refused is listed with the reason, and the exit code is 1.`,
 	fs.StringVar(&f.from, "from", "", "what PATH is: project, cache or athens (default: what it looks like)")
 	fs.StringArrayVar(&f.goSum, "go-sum", nil, "`file` like go.sum with hashes that must be met; may be given more than once")
 	must(cmd.MarkFlagFilename("go-sum"))
-	fs.BoolVar(&f.unproved, "unproved", false, "let go.sum vouch where the checksum database can't be asked")
+	fs.BoolVar(&f.unproved, "unproved", false, "let go.sum vouch, at this site, while the checksum database can't be asked")
 	fs.IntVarP(&f.workers, "parallel", "j", importWorkers, "how many to send at a time")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "list what would be sent, and don't")
 	jsonFlag(cmd, &f.asJSON)
