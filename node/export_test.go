@@ -5,12 +5,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"net"
+	"runtime"
 	"time"
 
 	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node/access"
+	"registry-node/replication"
 )
 
 // WithoutMending opens a node that does not mend its copies of the log, to show
@@ -144,6 +146,39 @@ func (n *Node) SetWebhookCursor(name string, log events.Site, at events.Mark, ha
 		return err
 	}
 	return n.index.Load().Local(cursorSpace).Set(hookLog{hook.ID, log}.String(), row)
+}
+
+// HoldDirectory has the Directory stay as it is until it is released.
+func (n *Node) HoldDirectory() (release func()) {
+	n.resolving.Lock()
+	return n.resolving.Unlock
+}
+
+// StepWebhook returns when the one webhook of a site that is alone has been looked
+// after: who looks waits anew before.
+func (n *Node) StepWebhook() {
+	waited := func() bool {
+		n.sites.moved.mu.Lock()
+		defer n.sites.moved.mu.Unlock()
+		return n.sites.moved.ch != nil
+	}
+	for range 2 {
+		n.sites.moved.notify()
+		for !waited() {
+			runtime.Gosched()
+		}
+	}
+}
+
+// HearHead has a node believe that a log goes on up to an entry; the zero Mark is not
+// to have heard of it.
+func (n *Node) HearHead(log events.Site, m events.Mark) {
+	n.sites.mu.Lock()
+	defer n.sites.mu.Unlock()
+	n.sites.heads[log] = replication.SignedHead{Registry: n.id.Registry, Position: events.Position{Site: log, Mark: m}}
+	if m.IsZero() {
+		delete(n.sites.heads, log)
+	}
 }
 
 // FirstWebhookCursor returns the entry behind which a webhook that was made at a

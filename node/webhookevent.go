@@ -20,14 +20,19 @@ type toldEvent struct {
 
 // subject is what an event is about, as far as that is a repository or a module.
 type subject struct {
+	id              events.RepoID
 	repo            events.RepoName
 	module, version string
 }
 
-// subjectOf returns what an event is about. The name is the one that the repository
-// has now; a Directory that doesn't know the repository gives none.
+// unknown reports whether it is about a repository of which the name is not known.
+func (s subject) unknown() bool { return !s.id.IsZero() && s.repo.IsZero() }
+
+// subjectOf returns what an event is about. A Directory that doesn't know the
+// repository gives no name for it, but for one that the event itself makes.
 func subjectOf(d *events.Directory, ev events.Event) (s subject) {
 	named := func(id events.RepoID) {
+		s.id = id
 		if r := d.Repo(id); r != nil {
 			s.repo = r.Name
 		}
@@ -38,7 +43,7 @@ func subjectOf(d *events.Directory, ev events.Event) (s subject) {
 	}
 	switch b := ev.Body.(type) {
 	case events.RepoCreated:
-		named(events.RepoID{EventID: ev.ID})
+		s.id, s.repo = events.RepoID{EventID: ev.ID}, b.Name
 	case events.RepoChanged:
 		named(b.Repo)
 	case events.RepoDeleted:

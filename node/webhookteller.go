@@ -222,7 +222,8 @@ func (t *teller) recheck(x *index.Index, hook events.ActiveWebhook) error {
 }
 
 // find returns the next entry that has something to tell and which of its events
-// that is, or -1: there is none, or skipBatch entries had nothing.
+// that is, or -1: there is none, skipBatch entries had nothing, or it can't be said
+// of an event yet whether it is to be told.
 func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.Entry, int, error) {
 	n, x := t.webhooks.node, t.x
 	head, _, err := x.Head(t.log)
@@ -234,13 +235,18 @@ func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.En
 		return events.Entry{}, -1, t.beyond(head)
 	}
 	t.warned = false
-	d := n.directory()
-	for e, err := range t.entries(ctx, x, c, head.Position.Mark) {
+	v := n.sites.hookView()
+	for e, err := range t.entries(ctx, x, c, v.covers[t.log]) {
 		if err != nil {
 			return events.Entry{}, -1, err
 		}
 		for i := c.first(e.Position.Mark); i < len(e.Events); i++ {
-			if takes(hook, d, e.Events[i]) {
+			takes, awaits := v.judge(hook, e.Events[i])
+			if awaits != "" {
+				t.await(e, i, c, awaits)
+				return e, -1, nil
+			}
+			if takes {
 				t.held = e
 				t.change(func(st *tellerState) { st.at = c })
 				return e, i, nil
@@ -259,6 +265,21 @@ func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.En
 	return events.Entry{}, -1, nil
 }
 
+// await has an event wait for other logs, with the cursor before it.
+func (t *teller) await(e events.Entry, i int, c cursor, why string) {
+	ev := e.Events[i]
+	t.held = e
+	t.change(func(st *tellerState) {
+		st.at = c
+		if st.due != ev.ID {
+			st.nothingDue()
+			st.due, st.dueTime = ev.ID, ev.Time
+		}
+		st.problem, st.next = why, time.Time{}
+	})
+	t.webhooks.node.logger.Debug("webhook waits for another log", "webhook", t.name, "event", ev.ID, "why", why)
+}
+
 // entries yields the entries of the log behind a cursor, up to a place: those behind
 // that were kept, but not applied.
 func (t *teller) entries(ctx context.Context, x *index.Index, c cursor, upTo events.Mark) iter.Seq2[events.Entry, error] {
@@ -270,7 +291,7 @@ func (t *teller) entries(ctx context.Context, x *index.Index, c cursor, upTo eve
 			}
 			from = c.In
 		}
-		if from == upTo {
+		if from.Compare(upTo) >= 0 {
 			return
 		}
 		for raw, err := range x.Entries(t.log, from) {
@@ -301,16 +322,6 @@ func (t *teller) beyond(head index.Head) error {
 		return t.save()
 	}
 	return nil
-}
-
-// takes reports whether a webhook is told of an event: one of another site's log
-// must be no older than the webhook, as the first cursor there may be too early.
-func takes(hook events.ActiveWebhook, d *events.Directory, ev events.Event) bool {
-	if ev.ID.Site != hook.ID.Site && ev.Time.Before(hook.Created) || ev.Body == nil {
-		return false
-	}
-	s := subjectOf(d, ev)
-	return hook.Takes(ev.Type, s.repo, s.module)
 }
 
 // save writes the cursor, if it is another one.

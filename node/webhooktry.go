@@ -66,7 +66,10 @@ func (t *teller) try(ctx context.Context, hook events.ActiveWebhook, e events.En
 	ev := e.Events[i]
 	t.change(func(st *tellerState) {
 		if st.due != ev.ID {
-			st.due, st.dueTime, st.tries, st.refusals, st.problem, st.answer = ev.ID, ev.Time, 0, 0, "", ""
+			st.due, st.dueTime, st.tries, st.refusals, st.answer = ev.ID, ev.Time, 0, 0, ""
+		}
+		if st.tries == 0 {
+			st.problem = ""
 		}
 		st.next = time.Time{}
 	})
@@ -84,7 +87,7 @@ func (t *teller) try(ctx context.Context, hook events.ActiveWebhook, e events.En
 }
 
 // sendOne sends an event. One of another site that has no right to state it counts
-// as refused: it is told if it is found to have one.
+// as refused, see hookView.judge for one that may have it.
 func (t *teller) sendOne(ctx context.Context, hook events.ActiveWebhook, e events.Entry, i int) attempt {
 	n := t.webhooks.node
 	if ev := e.Events[i]; ev.ID.Site != n.id.Site {
