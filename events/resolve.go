@@ -299,6 +299,9 @@ type Identity struct {
 	// that name before that is not this user's.
 	Since   Order
 	Deleted bool // or, of a token, revoked
+	// Enabled is the event since which a user may sign in, last: Since, or what ended
+	// that the user was disabled. Of one who is disabled it says when that was before.
+	Enabled Order
 }
 
 // Order is the place of an event among all that the registry's homes said. Clocks
@@ -330,15 +333,21 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 			id.Deleted = true
 		case UserChanged:
 			if ok && !id.Deleted { // what does not exist is created, not changed
+				if disables(id.Body) && !disables(f.Body) {
+					id.Enabled = d.orderOf(site, f)
+				}
 				id.Body, id.Time = f.Body, f.Time
 			}
 		case TokenIssued:
 			if !ok {
-				id, ok = Identity{f.Body, f.Time, f.Time, d.orderOf(site, f), false}, true
+				id, ok = Identity{Body: f.Body, Time: f.Time, Created: f.Time, Since: d.orderOf(site, f)}, true
 			}
 		case UserCreated, GroupChanged, PermissionChanged, IssuerChanged, WebhookChanged:
 			if !ok || id.Deleted {
 				id.Created, id.Since = f.Time, d.orderOf(site, f)
+				id.Enabled = id.Since
+			} else if disables(id.Body) && !disables(f.Body) {
+				id.Enabled = d.orderOf(site, f)
 			}
 			id.Body, id.Time, id.Deleted, ok = f.Body, f.Time, false, true
 		}
@@ -352,4 +361,15 @@ func (d *Directory) ResolveIdentity(cs Contributions) (id Identity, ok bool) {
 		}
 	}
 	return id, true
+}
+
+// disables reports whether a statement says that a user can't sign in.
+func disables(b Body) bool {
+	switch b := b.(type) {
+	case UserCreated:
+		return b.Disabled
+	case UserChanged:
+		return b.Disabled
+	}
+	return false
 }

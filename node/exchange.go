@@ -1,12 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,14 +55,33 @@ type Exchanged struct {
 
 // exchangedToken is what this site remembers of such a token.
 type exchangedToken struct {
-	Hash    events.Digest  `json:"hash"`
-	User    string         `json:"user"`
-	Since   events.EventID `json:"since"`  // made the user: another one of that name is not meant
+	Hash  events.Digest  `json:"hash"`
+	User  string         `json:"user"`
+	Since events.EventID `json:"since"` // made the user: another one of that name is not meant
+	// Enabled is since when the user may sign in, see events.Identity; zero, of rows of
+	// former versions: Since.
+	Enabled events.EventID `json:"enabled,omitzero"`
 	Issuer  string         `json:"issuer"` // empty: it was given for the password
 	Rule    events.Digest  `json:"rule"`   // the issuer, or the hash of the password, as it was
 	Expires time.Time      `json:"expires"`
 	Given   time.Time      `json:"given"`
 	Shown   []byte         `json:"id_token"` // or the password; sealed, see access.Token.Seal
+
+	// Of a token that took the place of another, see RefreshExchanged: the id of the
+	// first of them, and when that was given.
+	Family string    `json:"family,omitempty"`
+	First  time.Time `json:"first,omitzero"`
+}
+
+// givenTo returns what a user's token is given under, as the record of the user is.
+func givenTo(user string, id events.Identity) exchangedToken {
+	return exchangedToken{User: user, Since: id.Since.Event, Enabled: id.Enabled.Event}
+}
+
+// means reports whether the record of a user is still that of the one to whom the
+// token was given, and the user was not disabled since.
+func (row exchangedToken) means(id events.Identity) bool {
+	return id.Since.Event == row.Since && id.Enabled.Event == cmp.Or(row.Enabled, row.Since)
 }
 
 // ruleDigest names an issuer as it is.
@@ -91,26 +112,38 @@ func (n *Node) Exchange(ctx context.Context, issuer, idToken string) (Exchanged,
 	if err != nil {
 		return Exchanged{}, err
 	}
-	x, err := n.give(exchangedToken{User: proof.User, Since: id.Since.Event, Issuer: issuer, Rule: rule}, is.Lifetime(), idToken)
+	row := givenTo(proof.User, id)
+	row.Issuer, row.Rule = issuer, rule
+	x, err := n.give(row, is.Lifetime(), idToken)
 	if err == nil {
 		n.logger.Info("ID token exchanged", "issuer", issuer, "user", x.User, "token", x.ID, "expires", x.Expires)
 	}
 	return x, err
 }
 
-// give makes a token of this site for what was shown, which lasts for a while.
-func (n *Node) give(row exchangedToken, lifetime time.Duration, shown string) (x Exchanged, err error) {
+// give makes a token of this site for what was shown, which lasts for a while. When
+// it returns, a crash does not lose it.
+func (n *Node) give(row exchangedToken, lifetime time.Duration, shown string) (Exchanged, error) {
 	now := time.Now().UTC()
 	n.sweepExchanged(now)
-	t := access.NewToken(true)
-	row.Hash, row.Given, row.Expires = t.Hash(), now, now.Add(lifetime).Truncate(time.Second)
-	if row.Shown, err = t.Seal([]byte(shown)); err != nil {
-		return x, err
+	t, err := row.sealed(now, now.Add(lifetime), shown)
+	if err != nil {
+		return Exchanged{}, err
 	}
+	n.exchanges.mu.Lock()
+	defer n.exchanges.mu.Unlock()
 	if err := n.putExchanged(t.ID(), row); err != nil {
-		return x, err
+		return Exchanged{}, err
 	}
 	return Exchanged{t.ID(), t.Secret(), row.Expires, row.User}, nil
+}
+
+// sealed makes the token of a row, which is given now.
+func (row *exchangedToken) sealed(now, expires time.Time, shown string) (t access.Token, err error) {
+	t = access.NewToken(true)
+	row.Hash, row.Given, row.Expires = t.Hash(), now, expires.Truncate(time.Second)
+	row.Shown, err = t.Seal([]byte(shown))
+	return t, err
 }
 
 // provedNothing is the answer to an ID token that doesn't count.
@@ -141,20 +174,27 @@ func (n *Node) signsIn(user string) (events.Identity, error) {
 
 // exchanged returns what this site knows of a token. Errors: ErrUnauthorized.
 func (n *Node) exchanged(t access.Token) (row exchangedToken, err error) {
-	b, ok, err := n.index.Load().Local(exchangedSpace).Get(t.ID())
+	row, ok, err := n.exchangedRow(t.ID())
 	if err != nil {
-		return row, fmt.Errorf("index: %w", err)
-	}
-	if ok {
-		if err := json.Unmarshal(b, &row); err != nil {
-			return row, fmt.Errorf("token %s in the index: %w", t.ID(), err)
-		}
+		return row, err
 	}
 	hash := t.Hash()
 	if subtle.ConstantTimeCompare(row.Hash[:], hash[:]) != 1 || !ok {
 		return row, fail(ErrUnauthorized, "token %s is not known at site %s; what an ID token or a password was exchanged for counts at the site that gave it alone, until it expires", t.ID(), n.id.Site)
 	}
 	return row, nil
+}
+
+// exchangedRow returns the row of a token; ok is false if there is none.
+func (n *Node) exchangedRow(id string) (row exchangedToken, ok bool, err error) {
+	b, ok, err := n.index.Load().Local(exchangedSpace).Get(id)
+	if err != nil || !ok {
+		return row, false, storeFailed(err, "token "+id)
+	}
+	if err := json.Unmarshal(b, &row); err != nil {
+		return row, false, fmt.Errorf("token %s in the index: %w", id, err)
+	}
+	return row, true, nil
 }
 
 // exchangedCaller returns the user of a token that this site gave.
@@ -167,13 +207,13 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 		return nil, fail(ErrUnauthorized, "token %s expired at %s; sign in again", t.ID(), row.Expires.Format(time.RFC3339))
 	}
 	id, err := n.signsIn(row.User)
-	if errors.Is(err, ErrForbidden) || err == nil && id.Since.Event != row.Since {
-		return nil, fail(ErrUnauthorized, "user %s was deleted or is disabled", row.User)
+	if errors.Is(err, ErrForbidden) || err == nil && !row.means(id) {
+		return nil, fail(ErrUnauthorized, "user %s was deleted or disabled; sign in again", row.User)
 	}
 	if err != nil {
 		return nil, err
 	}
-	scope, err := n.stands(t, row, id)
+	scope, err := n.stands(t.ID(), row, id)
 	if err != nil {
 		return nil, err
 	}
@@ -184,17 +224,17 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 
 // stands reports why a token no longer counts, as what it was given for has changed,
 // or else what it is limited to. id is the record of its user.
-func (n *Node) stands(t access.Token, row exchangedToken, id events.Identity) (access.Scope, error) {
+func (n *Node) stands(token string, row exchangedToken, id events.Identity) (access.Scope, error) {
 	if row.forPassword() {
 		if passwordDigest(id) != row.Rule {
-			return access.Scope{}, fail(ErrUnauthorized, "token %s is void: the password of user %s has changed; sign in again", t.ID(), row.User)
+			return access.Scope{}, fail(ErrUnauthorized, "token %s is void: the password of user %s has changed; sign in again", token, row.User)
 		}
 		return access.Scope{}, nil
 	}
 	is, ok := n.directory().Issuer(row.Issuer)
 	rule, err := ruleDigest(is)
 	if err == nil && (!ok || rule != row.Rule) {
-		err = fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", t.ID(), row.Issuer)
+		err = fail(ErrUnauthorized, "token %s is void: what this registry says of issuer %s has changed; sign in again", token, row.Issuer)
 	}
 	return scopeOf(is), err
 }
@@ -250,23 +290,25 @@ func (n *Node) idTokenCaller(ctx context.Context, issuer, idToken string) (*acce
 	}), nil
 }
 
-// forgetExchanged takes away what this site knows of a token, which is void then.
-// A caller may do so with its own (see revokesOwn), an administrator with all. ok is false if there
-// is no such token that the caller may know of.
+// forgetExchanged takes away what this site knows of a token, and of those that took
+// its place or that it took the place of: all are void then, durably. A caller may do
+// so with its own (see revokesOwn), an administrator with all. ok is false if there is
+// no such token that the caller may know of.
 func (n *Node) forgetExchanged(who *access.Caller, id string) (ok bool, err error) {
-	local := n.index.Load().Local(exchangedSpace)
-	b, ok, err := local.Get(id)
+	// Refreshing holds it, too: what came of a token is there when this looks for it.
+	n.exchanges.mu.Lock()
+	defer n.exchanges.mu.Unlock()
+	row, ok, err := n.exchangedRow(id)
 	if err != nil || !ok {
 		return false, err
-	}
-	var row exchangedToken
-	if err := json.Unmarshal(b, &row); err != nil {
-		return false, fmt.Errorf("token %s in the index: %w", id, err)
 	}
 	if !revokesOwn(who, row.User, id) && n.allow(who, access.Everything) != nil {
 		return false, nil
 	}
-	n.exchanges.mu.Lock()
-	defer n.exchanges.mu.Unlock()
-	return true, storeFailed(n.dropExchanged(id, row), "forget token "+id)
+	slots, err := n.slotsOf(row)
+	if err != nil {
+		return false, err
+	}
+	family := slices.DeleteFunc(slots, func(s givenSlot) bool { return s.id == id || s.family != row.familyOf(id) })
+	return true, storeFailed(n.dropSlots(append(family, givenSlot{row.slot(id), id, row.familyOf(id)})), "forget token "+id)
 }

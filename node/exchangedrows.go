@@ -1,15 +1,17 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 const (
-	// slotsSpace lists the tokens that a user has by an issuer, oldest first, see
-	// slot.
+	// slotsSpace lists the tokens that a user has by an issuer, oldest first, with the
+	// families of those that have one, see slot.
 	slotsSpace = "exchanged-slots"
 	// maxExchanged bounds what one user has by one issuer at a site: an ID token can
 	// be exchanged again and again.
@@ -17,6 +19,9 @@ const (
 	// maxForPassword bounds what one user has by password at a site. Each job of a CI
 	// system may ask for one anew, and the oldest is to outlive the longest job.
 	maxForPassword = 512
+	// maxFamily bounds the tokens of one family: each may be refreshed again and again,
+	// while what it is replaced by is still to come to all who have it.
+	maxFamily = 32
 	// sweepRows bounds the rows that one sweep reads.
 	sweepRows = 1000
 )
@@ -30,6 +35,10 @@ func (row exchangedToken) slot(id string) string {
 	return fmt.Sprintf("%s%016x/%s", row.slots(), row.Given.UnixNano(), id)
 }
 
+// familyOf returns the id of the first of the tokens that took each other's place, of
+// which one has an id.
+func (row exchangedToken) familyOf(id string) string { return cmp.Or(row.Family, id) }
+
 // most is how many tokens a user may have like this one.
 func (row exchangedToken) most() int {
 	if row.forPassword() {
@@ -38,46 +47,64 @@ func (row exchangedToken) most() int {
 	return maxExchanged
 }
 
-// putExchanged remembers a token, in place of the oldest of its user and issuer if
-// there are too many.
+// givenSlot is a token in the list of a user and issuer.
+type givenSlot struct{ key, id, family string }
+
+// slotsOf returns the slots of those who have the user and the issuer of a token,
+// oldest first.
+func (n *Node) slotsOf(row exchangedToken) (list []givenSlot, err error) {
+	for r, err := range n.index.Load().Local(slotsSpace).All(row.slots()) {
+		if err != nil {
+			return nil, fmt.Errorf("index: %w", err)
+		}
+		id := r.Key[len(row.slots())+len("0123456789abcdef/"):]
+		list = append(list, givenSlot{r.Key, id, cmp.Or(string(r.Value), id)})
+	}
+	return list, nil
+}
+
+// putExchanged remembers a token, durably, in place of the oldest of its family, or of
+// its user and issuer, if there are too many. The caller holds exchanges.mu.
 func (n *Node) putExchanged(id string, row exchangedToken) error {
 	b, err := json.Marshal(row)
 	if err != nil {
 		return err
 	}
-	n.exchanges.mu.Lock()
-	defer n.exchanges.mu.Unlock()
-	x := n.index.Load()
-	var slots []string
-	for r, err := range x.Local(slotsSpace).All(row.slots()) {
-		if err != nil {
-			return fmt.Errorf("index: %w", err)
-		}
-		slots = append(slots, r.Key)
-	}
-	for len(slots) >= row.most() {
-		oldest := slots[0]
-		if err := n.dropSlot(oldest, oldest[len(row.slots())+len("0123456789abcdef/"):]); err != nil {
-			return storeFailed(err, "replace a token of user "+row.User)
-		}
-		slots = slots[1:]
-	}
-	// The slot first: a row without one would not be counted.
-	return storeFailed(errors.Join(x.Local(slotsSpace).Set(row.slot(id), nil), x.Local(exchangedSpace).Set(id, b)), "keep token "+id)
-}
-
-// dropExchanged forgets a token. The caller holds exchanges.mu.
-func (n *Node) dropExchanged(id string, row exchangedToken) error {
-	return n.dropSlot(row.slot(id), id)
-}
-
-// dropSlot forgets the token of a slot: the row first, which is what counts.
-func (n *Node) dropSlot(slot, id string) error {
-	x := n.index.Load()
-	if err := x.Local(exchangedSpace).Delete(id); err != nil {
+	slots, err := n.slotsOf(row)
+	if err != nil {
 		return err
 	}
-	return x.Local(slotsSpace).Delete(slot)
+	kin := slices.DeleteFunc(slices.Clone(slots), func(s givenSlot) bool { return s.family != row.familyOf(id) })
+	drop := kin[:max(0, len(kin)-maxFamily+1)]
+	if more := len(slots) - len(drop) - row.most() + 1; more > 0 {
+		drop = append(drop, slots[:more]...)
+	}
+	if len(drop) > 0 {
+		if err := n.dropSlots(drop); err != nil {
+			return storeFailed(err, "replace a token of user "+row.User)
+		}
+	}
+	// The slot first: a row without one would not be counted. The row is durable with
+	// all that was written before.
+	x := n.index.Load()
+	return storeFailed(errors.Join(x.Local(slotsSpace).Set(row.slot(id), []byte(row.Family)), x.Local(exchangedSpace).SetSynced(id, b)), "keep token "+id)
+}
+
+// dropSlots forgets the tokens of slots: first the rows, which are what counts,
+// durably.
+func (n *Node) dropSlots(slots []givenSlot) (err error) {
+	var ids []string
+	for _, s := range slots {
+		ids = append(ids, s.id)
+	}
+	x := n.index.Load()
+	if err := x.Local(exchangedSpace).DeleteSynced(ids...); err != nil {
+		return err
+	}
+	for _, s := range slots {
+		err = errors.Join(err, x.Local(slotsSpace).Delete(s.key))
+	}
+	return err
 }
 
 // sweepExchanged takes away the rows of tokens that have expired, now and then, so
@@ -105,10 +132,19 @@ func (n *Node) sweepExchanged(now time.Time) {
 		if json.Unmarshal(r.Value, &row) == nil && now.Before(row.Expires) {
 			continue
 		}
-		if err := n.dropExchanged(r.Key, row); err != nil {
+		if err := n.dropExpired(r.Key, row); err != nil {
 			n.logger.Warn("an expired token is not taken away", "token", r.Key, "error", err)
 			return
 		}
 	}
 	n.exchanges.at = ""
+}
+
+// dropExpired forgets a token that counts no more anyhow, the row first.
+func (n *Node) dropExpired(id string, row exchangedToken) error {
+	x := n.index.Load()
+	if err := x.Local(exchangedSpace).Delete(id); err != nil {
+		return err
+	}
+	return x.Local(slotsSpace).Delete(row.slot(id))
 }

@@ -23,13 +23,18 @@ const (
 	maxScan = 20_000
 )
 
+// most returns how many a page has at most.
+func (p Page) most() int {
+	if p.Limit < 1 || p.Limit > maxPage {
+		return maxPage
+	}
+	return p.Limit
+}
+
 // pageOf returns what show makes of the identities of a kind, by name, and where
 // the next page begins. It is told what there is, deleted ones included.
 func pageOf[T any](n *Node, kind events.Kind, p Page, show func(name string, id events.Identity) (T, bool, error)) (list []T, next string, err error) {
-	limit := p.Limit
-	if limit < 1 || limit > maxPage {
-		limit = maxPage
-	}
+	limit := p.most()
 	dir, scanned := n.directory(), 0
 	for r, err := range n.index.Load().Behind(events.KindPrefix(kind), p.After) {
 		if err != nil {

@@ -49,3 +49,9 @@ func (n *Node) SweepExchangedNow() {
 	n.exchanges.swept.Store(0)
 	n.sweepExchanged(time.Now())
 }
+
+// ExchangedUntil returns until when a token counts that this site remembers.
+func (n *Node) ExchangedUntil(id string) time.Time {
+	row, _, _ := n.exchangedRow(id)
+	return row.Expires
+}

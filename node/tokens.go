@@ -42,6 +42,9 @@ type TokenInfo struct {
 	LastUsed time.Time `json:"last_used,omitzero"`
 	// Revoked says that it was revoked, or that its user was deleted.
 	Revoked bool `json:"revoked,omitempty"`
+	// Site is the site that alone knows it, which gave it for an ID token or a password;
+	// empty of one that all sites know.
+	Site string `json:"site,omitempty"`
 }
 
 // Works reports whether the token can be used at a time.
@@ -65,7 +68,8 @@ type awayToken struct {
 }
 
 // Tokens returns a page of tokens by id: the caller's own, and those of users whom
-// the caller may manage. next is where the next page begins, empty after the last.
+// the caller may manage. Those that this site alone knows come first: the caller's
+// own and, for administrators, all. next is where the next page begins, empty after the last.
 // Errors: ErrUnauthorized, ErrForbidden.
 func (n *Node) Tokens(who *access.Caller, q TokenQuery) (list []TokenInfo, next string, err error) {
 	rights := n.state.Load().rights
@@ -76,8 +80,13 @@ func (n *Node) Tokens(who *access.Caller, q TokenQuery) (list []TokenInfo, next 
 	if q.User != "" && !sees(q.User) {
 		return nil, "", refused(who, "you may not see the tokens of user %s: that takes a rule with the action manage for that name", q.User)
 	}
-	now := time.Now()
-	return pageOf(n, events.KindToken, q.Page, func(_ string, id events.Identity) (TokenInfo, bool, error) {
+	now, limit := time.Now(), q.most()
+	local, next, err := n.localTokens(who, q, now)
+	if err != nil || next != "" {
+		return local, next, err
+	}
+	q.Limit = limit - len(local)
+	list, next, err = pageOf(n, events.KindToken, q.Page, func(_ string, id events.Identity) (TokenInfo, bool, error) {
 		b, ok := id.Body.(events.TokenIssued)
 		if !ok || q.User != "" && b.User != q.User || !sees(b.User) {
 			return TokenInfo{}, false, nil
@@ -85,6 +94,7 @@ func (n *Node) Tokens(who *access.Caller, q TokenQuery) (list []TokenInfo, next 
 		t, err := n.tokenInfo(b, id)
 		return t, q.All || t.Works(now), err
 	})
+	return append(local, list...), next, err
 }
 
 func (n *Node) tokenInfo(b events.TokenIssued, id events.Identity) (TokenInfo, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -128,7 +129,10 @@ func tokenListCommand(t *target) *cobra.Command {
 		Use:   "list",
 		Short: "List tokens: yours, and those of users whom you may manage",
 		Long: `List tokens: yours, and those of users whom you may manage. When one was last used
-this node says only of itself, and up to a minute late.`,
+this node says only of itself, and up to a minute late. What a site gave for a
+password or an ID token counts there alone, and is listed by that site alone: to
+you if it is yours, to administrators all. Revoking one revokes those, too, that
+took its place, or whose place it took.`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.client()
@@ -151,9 +155,9 @@ this node says only of itself, and up to a minute late.`,
 				return printJSON(cmd.OutOrStdout(), tokenList{Tokens: tokens})
 			}
 			tab := newTable(cmd.OutOrStdout())
-			tab.row("ID", "USER", "MAY", "IN", "WITH", "ENDS", "LAST USED", "DESCRIPTION")
+			tab.row("ID", "USER", "MAY", "IN", "WITH", "ENDS", "LAST USED", "SITE", "DESCRIPTION")
 			for _, k := range tokens {
-				tab.row(k.ID, k.User, allOr(k.Actions), allOr(k.Repos), listOr(k.Modules, "all"), tokenEnd(k), lastUse(k.LastUsed), k.Description)
+				tab.row(k.ID, k.User, allOr(k.Actions), allOr(k.Repos), listOr(k.Modules, "all"), tokenEnd(k), lastUse(k.LastUsed), cmp.Or(k.Site, "all"), k.Description)
 			}
 			return tab.Flush()
 		},

@@ -63,6 +63,17 @@ func (l *Local) Delete(key string) error {
 	return l.x.writeLocal(false, func(b *pebble.Batch) error { return b.Delete(l.key(key), nil) })
 }
 
+// DeleteSynced takes keys and their values away, those that are there, all or none of
+// them, durably when it returns.
+func (l *Local) DeleteSynced(keys ...string) error {
+	return l.x.writeLocal(true, func(b *pebble.Batch) (err error) {
+		for _, key := range keys {
+			err = errors.Join(err, b.Delete(l.key(key), nil))
+		}
+		return err
+	})
+}
+
 // writeLocal writes what change says into the local state of the index, or of the
 // one that took its place.
 func (x *Index) writeLocal(sync bool, change func(*pebble.Batch) error) error {
