@@ -135,4 +135,3 @@ func TestDisablingEndsTokens(t *testing.T) {
 		t.Error("a new one does not count")
 	}
 }
-
