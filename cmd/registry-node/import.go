@@ -56,7 +56,8 @@ been imported there, too. A local repository takes those that it owns, by publis
 them.
 
 What is there already is not sent again, so what was interrupted goes on when it is
-run again. What is refused is listed with the reason, and the exit code is 1.`,
+run again. What is refused is listed with the reason, what is left out is counted
+with it, and the exit code is 1 if anything was refused or nothing was found.`,
 		Args: wants("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -123,6 +124,9 @@ func (im *importing) from(cmd *cobra.Command, path, from string, sums goSums, as
 	plan, err := planImport(ctx, path, from, sums)
 	if err != nil {
 		return err
+	}
+	if plan.empty() {
+		return fmt.Errorf("%s: there are no versions in it%s", plan.source, plan.leftOutText())
 	}
 	done, err := im.carryOut(ctx, plan, stderr)
 	if err := errors.Join(err, done.print(cmd.OutOrStdout(), stderr, asJSON)); err != nil {

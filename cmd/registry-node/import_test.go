@@ -277,17 +277,7 @@ func TestImportAthens(t *testing.T) {
 	h.add("up.example/b", "v1.0.0")
 	h.add("up.example/cut", "v1.0.0")
 	store := t.TempDir()
-	put := func(dir, path, version string) {
-		files := map[string]string{}
-		for ext, name := range map[string]string{"info": filepath.Base(dir) + ".info", "mod": "go.mod", "zip": "source.zip"} {
-			data, err := os.ReadFile(h.file(path, version, ext))
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[name] = string(data)
-		}
-		writeTree(t, filepath.Join(store, filepath.FromSlash(dir)), files)
-	}
+	put := func(dir, path, version string) { h.athens(store, dir, path, version) }
 	put("up.example/Cap/c/v1.0.0-RC1", "up.example/Cap/c", "v1.0.0-RC1")
 	put("up.example/b/v1.0.0", "up.example/b", "v1.0.0")
 	put("up.example/cut/v1.0.0", "up.example/cut", "v1.0.0")
@@ -414,6 +404,7 @@ func TestImportGoesOn(t *testing.T) {
 // nothing that it does not have.
 func TestImportUnproved(t *testing.T) {
 	closedNetwork(t)
+	impatient(t)
 	_, key, err := note.GenerateKey(nil, "sum.example")
 	if err != nil {
 		t.Fatal(err)

@@ -20,27 +20,21 @@ import (
 // escaped. Its copy of a checksum database is left aside: the node has its own.
 func planCache(ctx context.Context, root string, sums goSums) (*importPlan, error) {
 	p := newPlan("the module cache %s", root)
-	err := filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !d.IsDir():
-			return nil
-		case d.Name() == "sumdb" && filepath.Dir(dir) == filepath.Clean(root):
-			return fs.SkipDir
-		case d.Name() != "@v":
-			return nil
+	err := p.walk(ctx, root, func(dir string) (bool, error) {
+		switch name := filepath.Base(dir); {
+		case name == "@v":
+			return false, p.addVersions(root, dir, sums)
+		case name == "sumdb" && filepath.Dir(dir) == filepath.Clean(root):
+			return false, nil
 		}
-		if err := p.addVersions(root, dir, sums); err != nil {
-			return err
-		}
-		return fs.SkipDir
+		return true, nil
 	})
 	p.sort()
 	return p, err
 }
+
+// onlyInfo is the reason for which versions are left out that are hardly there.
+const onlyInfo = "of which only the time is there, neither go.mod nor zip"
 
 // addVersions adds what lies in the @v directory of a module.
 func (p *importPlan) addVersions(root, dir string, sums goSums) error {
@@ -75,7 +69,7 @@ func (p *importPlan) addVersions(root, dir string, sums goSums) error {
 		case ext == "info" && (has[escaped+".mod"] || has[escaped+".zip"]):
 			continue
 		case ext == "info":
-			p.leave("of which only the time is there, neither go.mod nor zip")
+			p.leave(onlyInfo)
 			continue
 		}
 		file := func(ext string) string {
@@ -133,31 +127,27 @@ func hashZip(zip string) (h events.H1, err error) {
 }
 
 // planAthens finds what an Athens disk store holds: <module>/<version>/ with go.mod,
-// source.zip and <version>.info.
+// source.zip and <version>.info, of which any may be missing.
 func planAthens(ctx context.Context, root string, sums goSums) (*importPlan, error) {
 	p := newPlan("the Athens store %s", root)
-	err := filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !d.IsDir() || !isAthensVersion(dir):
-			return nil
+	err := p.walk(ctx, root, func(dir string) (bool, error) {
+		if isAthensVersion(dir) {
+			return false, p.addAthens(root, dir, sums)
 		}
-		if err := p.addAthens(root, dir, sums); err != nil {
-			return err
-		}
-		return fs.SkipDir
+		return true, nil
 	})
 	p.sort()
 	return p, err
 }
 
 // isAthensVersion reports whether a directory is one of a version in an Athens
-// store.
+// store: it has a go.mod and another part of one, or its name is a version and it has
+// any.
 func isAthensVersion(dir string) bool {
-	return isFile(filepath.Join(dir, "go.mod")) && isFile(filepath.Join(dir, filepath.Base(dir)+".info"))
+	base := filepath.Base(dir)
+	mod, zip, info := isFile(filepath.Join(dir, "go.mod")), isFile(filepath.Join(dir, "source.zip")), isFile(filepath.Join(dir, base+".info"))
+	version := strings.ReplaceAll(base, "!", "")
+	return mod && (zip || info) || (mod || zip || info) && module.CanonicalVersion(version) == version
 }
 
 func isFile(file string) bool {
@@ -185,10 +175,19 @@ func (p *importPlan) addAthens(root, dir string, sums goSums) error {
 			return nil
 		}
 	}
-	it := importItem{mv: mv, mod: filepath.Join(dir, "go.mod"), info: filepath.Join(dir, filepath.Base(dir)+".info")}
-	if zip := filepath.Join(dir, "source.zip"); isFile(zip) {
-		it.zip = zip
-		if it.zipH1, err = hashZip(zip); err != nil {
+	file := func(name string) string {
+		if name = filepath.Join(dir, name); isFile(name) {
+			return name
+		}
+		return ""
+	}
+	it := importItem{mv: mv, mod: file("go.mod"), info: file(filepath.Base(dir) + ".info"), zip: file("source.zip")}
+	if it.mod == "" && it.zip == "" {
+		p.leave(onlyInfo)
+		return nil
+	}
+	if it.zip != "" {
+		if it.zipH1, err = hashZip(it.zip); err != nil {
 			p.refuse(mv, err)
 			return nil
 		}

@@ -45,14 +45,28 @@ const codeBroken = "broken"
 // importPlan is what a source has.
 type importPlan struct {
 	source  string // for people
+	project bool   // the source is one
 	items   []importItem
 	refused []importRefusal
 	// leftOut counts, by the reason, what is in the source and nothing to import.
 	leftOut map[string]int
+	at      map[module.Version]int // among items, while they are added
+}
+
+// empty reports whether a store of modules has none, so that it hardly is what was
+// meant. A project may need none.
+func (p *importPlan) empty() bool { return !p.project && len(p.items)+len(p.refused) == 0 }
+
+// leftOutText is what is left out, for an error.
+func (p *importPlan) leftOutText() (text string) {
+	for _, reason := range p.reasons() {
+		text += fmt.Sprintf("; left out: %d %s", p.leftOut[reason], reason)
+	}
+	return text
 }
 
 func newPlan(format string, args ...any) *importPlan {
-	return &importPlan{source: fmt.Sprintf(format, args...), leftOut: map[string]int{}}
+	return &importPlan{source: fmt.Sprintf(format, args...), leftOut: map[string]int{}, at: map[module.Version]int{}}
 }
 
 // refuse puts down a version that is not as it should be.
@@ -63,13 +77,26 @@ func (p *importPlan) refuse(mv module.Version, err error) {
 func (p *importPlan) leave(reason string) { p.leftOut[reason]++ }
 
 // add completes an item from its files and from go.sum, and takes it into the plan,
-// or refuses it.
+// or refuses it. Of what is in the source twice one is taken, if they are the same.
 func (p *importPlan) add(it importItem, sums goSums) {
 	if err := it.complete(sums); err != nil {
 		p.refuse(it.mv, err)
 		return
 	}
-	p.items = append(p.items, it)
+	i, twice := p.at[it.mv]
+	if !twice {
+		p.at[it.mv] = len(p.items)
+		p.items = append(p.items, it)
+		return
+	}
+	switch had := &p.items[i]; {
+	case had.modH1 != it.modH1 || had.zip != "" && it.zip != "" && had.zipH1 != it.zipH1:
+		p.refuse(it.mv, fmt.Errorf("the source has it twice with different content: go.mod %v zip %v, and go.mod %v zip %v, which is refused", had.modH1, had.zipH1, it.modH1, it.zipH1))
+		return
+	case had.zip == "":
+		*had = it
+	}
+	p.leave("that the source has twice with the same content")
 }
 
 // complete computes the hash of the go.mod and compares both hashes with go.sum. It

@@ -91,6 +91,7 @@ func planProject(ctx context.Context, what, dir string, files fs.FS, sums goSums
 	}
 	defer g.close()
 	p := newPlan("the module graph of %s", what)
+	p.project = true
 	all, failed := g.run(ctx, "mod", "download", g.modfile(), "-json", "all")
 	var mods []downloaded
 	for d := json.NewDecoder(bytes.NewReader(all)); ; {
@@ -155,11 +156,19 @@ func (p *importPlan) addGraph(ctx context.Context, g *goProject, graph []byte, w
 		if !ok || path == "go" || path == "toolchain" {
 			continue // the main module, or what the go command requires of itself
 		}
-		if r, ok := replaced(mv); ok {
+		if seen[mv] {
+			continue
+		}
+		of := mv
+		seen[of] = true
+		if r, ok := replaced(mv); ok && r.Version == "" {
+			p.leave(fmt.Sprintf("that the directory %s replaces: %v", r.Path, mv))
+			continue
+		} else if ok {
 			mv = r
 		}
-		if mv.Version == "" || whole[mv] || seen[mv] {
-			continue // a directory, or there already
+		if whole[mv] || mv != of && seen[mv] {
+			continue
 		}
 		seen[mv] = true
 		switch it, err := cachedMod(root, mv); {

@@ -92,7 +92,7 @@ func TestImportProject(t *testing.T) {
 	s := closedNetwork(t)
 	h.isUpstream()
 	r := imports(t, exitOK, dir, "--repo", "public")
-	if r.Imported != 6 || r.Mods != 1 || len(r.Refused) != 0 {
+	if r.Imported != 6 || r.Mods != 1 || len(r.Refused) != 0 || r.Left["that the directory ./beside replaces: corp.example/beside@v0.0.0"] != 1 {
 		t.Errorf("%+v", r)
 	}
 	if after := filesIn(t, dir); after != before {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -30,6 +31,8 @@ type importing struct {
 	dryRun   bool
 	workers  int
 	total    int // to be sent
+	// vain says that waiting for what can't be had now was in vain of late.
+	vain atomic.Bool
 }
 
 // sent is what became of an item that was sent.
@@ -175,12 +178,13 @@ func (im *importing) send(ctx context.Context, it *importItem) sent {
 		api := new(apiError)
 		switch {
 		case err == nil:
+			im.vain.Store(false)
 			return sent{item: it, existed: existed}
 		case ctx.Err() != nil:
 			return sent{item: it, err: ctx.Err()}
 		case errors.As(err, &api) && api.Code == "no_space":
 			return sent{item: it, err: err}
-		case errors.As(err, &api) && !api.passes(), errors.As(err, new(*fs.PathError)):
+		case errors.As(err, &api) && !api.passes() && !im.waits(api, try), errors.As(err, new(*fs.PathError)):
 			code := codeBroken
 			if api.Code != "" {
 				code = api.Code
@@ -201,6 +205,20 @@ func (im *importing) send(ctx context.Context, it *importItem) sent {
 // it is not the node that answers.
 func (e *apiError) passes() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= 500 && e.Code == ""
+}
+
+// waits reports whether what is refused is to be tried again since the node can't do
+// it now. That may be so for one version alone, and for long: the checksum database
+// can't be asked. So it ends in a refusal, and the waits are for the first only.
+func (im *importing) waits(e *apiError, try int) bool {
+	if e.Code != "unavailable" || im.vain.Load() {
+		return false
+	}
+	if try == len(importWaits) {
+		im.vain.Store(true)
+		return false
+	}
+	return true
 }
 
 // sendOnce sends an item, and reports whether it was there.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,23 +62,21 @@ func kindOfSource(ctx context.Context, path string) (kind string, err error) {
 	case isFile(filepath.Join(path, "go.mod")):
 		return fromProject, nil
 	}
-	err = filepath.WalkDir(path, func(dir string, d fs.DirEntry, err error) error {
+	err = newPlan("").walk(ctx, path, func(dir string) (bool, error) {
 		switch {
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !d.IsDir():
-			return nil
-		case d.Name() == "@v":
+		case filepath.Base(dir) == "@v":
 			kind = fromCache
-			return fs.SkipAll
 		case isAthensVersion(dir):
 			kind = fromAthens
-			return fs.SkipAll
 		}
-		return nil
+		if kind != "" {
+			return false, fs.SkipAll
+		}
+		return true, nil
 	})
+	if errors.Is(err, fs.SkipAll) {
+		return kind, nil
+	}
 	if err == nil && kind == "" {
 		err = usagef("%s holds neither a project with a go.mod, nor a module cache, nor an Athens store; if it is one nonetheless, say which with --from", path)
 	}
