@@ -106,6 +106,10 @@ func (p Property) size() int {
 	return n
 }
 
+// CheckProperties reports why no event can set these properties of a file: their
+// names, values and number, and that they are sorted by name.
+func CheckProperties(set []Property) error { return checkProperties(set, nil) }
+
 // CheckPropertyKey reports why a property can't be called key.
 func CheckPropertyKey(key string) error {
 	if key == "" || len(key) > maxPropertyKey {

@@ -84,18 +84,18 @@ func (s *Server) deploy(c echo.Context, prefix string, inOrder bool) error {
 // deployKnown answers a client that has a file here already, as it hopes, and so
 // sends none: 404 if it hasn't.
 func (s *Server) deployKnown(c echo.Context, f moduleFile, part node.Part, said checksums) error {
-	digest, err := events.ParseDigest("sha256:" + said.SHA256)
-	if said.SHA256 == "" || err != nil {
+	sums, err := said.sums()
+	if err != nil || said.SHA256 == "" {
 		return fail(node.ErrNotFound, "without its SHA-256 no file is known here: send it")
 	}
-	got, known, err := s.node.DeployKnown(c.Request().Context(), caller(c), part, digest)
+	got, known, err := s.node.DeployKnown(c.Request().Context(), caller(c), part, sums)
 	if err != nil {
 		return err
 	}
 	if !known {
-		return fail(node.ErrNotFound, "no file with this checksum is there: send it")
+		return fail(node.ErrNotFound, "no file with these checksums is there: send it")
 	}
-	return s.created(c, f, got, -1, said)
+	return s.created(c, f, got, got.Size, checksumsIn(got.Sums))
 }
 
 // created answers that a file is there: 201 and nothing else, also if it was before.
@@ -110,10 +110,7 @@ func (s *Server) created(c echo.Context, f moduleFile, got node.Deployed, size i
 	base, path := s.artifactoryBase(r), got.Repo.String()+"/"+f.rawPath()
 	item := itemCreated{
 		Repo: got.Repo.String(), Path: "/" + f.rawPath(), Created: got.Time.UTC().Format(artifactoryTime), CreatedBy: w.who.Name(),
-		DownloadURI: base + path, MimeType: mimeTypes[f.kind], Checksums: all, Original: all, URI: base + "api/storage/" + path,
-	}
-	if size >= 0 {
-		item.Size = strconv.FormatInt(size, 10)
+		DownloadURI: base + path, MimeType: mimeTypes[f.kind], Checksums: all, Original: all, URI: base + "api/storage/" + path, Size: strconv.FormatInt(size, 10),
 	}
 	return replyAs(c, http.StatusCreated, typeItemCreated, item)
 }

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/hex"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -60,18 +59,20 @@ func fileContent(w *writer, r *http.Request, contentType []string, data []byte, 
 	return nil
 }
 
-// artifactZip answers with a zip. Its checksums are known if it is held here.
+// artifactZip answers with a zip. Its checksums are said if it is held here.
 func (s *Server) artifactZip(w *writer, r *http.Request, repo *node.Repository, mv module.Version) error {
 	w.kind = kindZip
-	if item, err := repo.Item(r.Context(), mv, events.ZipFile); err == nil {
-		sums, ok, err := item.Sums(r.Context())
-		if err != nil {
-			return err
-		}
-		if ok {
-			c := checksums{hex.EncodeToString(sums.SHA1[:]), hex.EncodeToString(sums.MD5[:]), sums.SHA256.Hex()}
-			c.setHeaders(w.Header())
-		}
+	z, err := repo.Zip(r.Context(), mv)
+	if err != nil {
+		return err
 	}
-	return s.zip(r.Context(), w, r, repo, Zip{mv})
+	defer z.Close()
+	sums, ok, err := repo.ZipSums(r.Context(), z)
+	if err != nil {
+		return err
+	}
+	if ok {
+		checksumsIn(sums).setHeaders(w.Header())
+	}
+	return s.openZip(w, r, z)
 }

@@ -6,12 +6,14 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"net/http"
 	"strings"
 
+	"registry-node/events"
 	"registry-node/node"
 )
 
@@ -49,6 +51,23 @@ func saidChecksums(h http.Header) (c checksums, err error) {
 func checksumsOf(b []byte) checksums {
 	one, other, third := sha1.Sum(b), md5.Sum(b), sha256.Sum256(b)
 	return checksums{hex.EncodeToString(one[:]), hex.EncodeToString(other[:]), hex.EncodeToString(third[:])}
+}
+
+// checksumsIn returns checksums in hex.
+func checksumsIn(s node.Sums) checksums {
+	return checksums{hex.EncodeToString(s.SHA1[:]), hex.EncodeToString(s.MD5[:]), s.SHA256.Hex()}
+}
+
+// sums is the inverse of checksumsIn, where what is not known is zero.
+func (c checksums) sums() (s node.Sums, err error) {
+	one, err1 := hex.DecodeString(c.SHA1)
+	other, err2 := hex.DecodeString(c.MD5)
+	copy(s.SHA1[:], one)
+	copy(s.MD5[:], other)
+	if c.SHA256 != "" {
+		s.SHA256, err = events.ParseDigest("sha256:" + c.SHA256)
+	}
+	return s, errors.Join(err1, err2, err)
 }
 
 // setHeaders has an answer say them.

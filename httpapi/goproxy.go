@@ -172,6 +172,11 @@ func (s *Server) zip(ctx context.Context, w *writer, r *http.Request, repo *node
 		return err
 	}
 	defer z.Close()
+	return s.openZip(w, r, z)
+}
+
+// openZip answers with a zip that is open, or with what there will be of it.
+func (s *Server) openZip(w *writer, r *http.Request, z node.Zip) error {
 	w.access.via = z.Repo
 	h := w.Header()
 	h["Content-Type"] = typeZip

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/modfile"
@@ -41,6 +42,9 @@ type Deployed struct {
 	// At is the entry that a publisher waits for; zero if the version waits for its
 	// other parts.
 	At events.Position
+	// What the file is, if it was known, see DeployKnown.
+	Sums Sums
+	Size int64 // bytes
 }
 
 // maxInfo bounds an info that somebody uploads, in bytes.
@@ -57,8 +61,13 @@ func (p Part) String() string { return p.Version.String() + ", " + p.File }
 // is being uploaded with other content is refused until that is published, or given
 // up.
 //
-// Errors: those of Publish, and ErrExists if there is, or is held, other content.
+// Errors: those of Publish, ErrInvalid for properties that no file can have, and
+// ErrExists if there is, or is held, other content, or if it is not the info's turn.
 func (n *Node) Deploy(ctx context.Context, who *access.Caller, p Part) (Deployed, error) {
+	// Before anything is held: what can't be recorded could never be completed.
+	if err := events.CheckProperties(propertyList(p.Properties)); err != nil {
+		return Deployed{}, because(err, ErrInvalid, "%v: %v", p, err)
+	}
 	switch p.File {
 	case events.ZipFile:
 		return n.deployZip(ctx, who, p)
@@ -83,11 +92,15 @@ func (n *Node) deployZip(ctx context.Context, who *access.Caller, p Part) (Deplo
 	if err != nil {
 		return Deployed{}, err
 	}
-	return n.place(ctx, placing{admission: a, part: p, content: c})
+	by, err := n.holderOf(who)
+	if err != nil {
+		return Deployed{}, err
+	}
+	return n.place(ctx, placing{admission: a, part: p, by: by, content: c})
 }
 
 func (n *Node) deployMod(ctx context.Context, who *access.Caller, p Part) (Deployed, error) {
-	a, err := n.deploys(who, p)
+	at, err := n.deploys(who, p)
 	if err != nil {
 		return Deployed{}, err
 	}
@@ -98,11 +111,12 @@ func (n *Node) deployMod(ctx context.Context, who *access.Caller, p Part) (Deplo
 	if path := modfile.ModulePath(mod); path != p.Version.Path {
 		return Deployed{}, fail(ErrUnprocessable, "%v: the go.mod says module %s", p.Version, path)
 	}
-	return n.place(ctx, placing{admission: a, part: p, content: events.Content{ModH1: upstream.GoModH1(mod)}, digest: events.DigestOf(mod)})
+	at.content.ModH1, at.digest = upstream.GoModH1(mod), events.DigestOf(mod)
+	return n.place(ctx, at)
 }
 
 func (n *Node) deployInfo(ctx context.Context, who *access.Caller, p Part) (Deployed, error) {
-	a, err := n.deploys(who, p)
+	at, err := n.deploys(who, p)
 	if err != nil {
 		return Deployed{}, err
 	}
@@ -117,21 +131,26 @@ func (n *Node) deployInfo(ctx context.Context, who *access.Caller, p Part) (Depl
 	if info.Version != p.Version.Version {
 		return Deployed{}, fail(ErrUnprocessable, "%v: the info says that it is version %q", p.Version, info.Version)
 	}
-	return n.place(ctx, placing{admission: a, part: p})
+	return n.place(ctx, at)
 }
 
-// deploys returns the admission of a version of which a part without a zip comes.
-func (n *Node) deploys(who *access.Caller, p Part) (a admission, err error) {
+// deploys returns what places a part that comes without a zip, if it may come.
+func (n *Node) deploys(who *access.Caller, p Part) (at placing, err error) {
 	r, err := n.deployable(who, p.Repo, p.Version.Path)
 	if err != nil {
-		return a, err
+		return at, err
 	}
 	if err := events.CheckVersion(p.Version); err != nil {
-		return a, because(err, ErrInvalid, "%v", err)
+		return at, because(err, ErrInvalid, "%v", err)
 	}
-	a = admission{repo: r, mv: p.Version, published: true, who: who, actor: who.Actor()}
+	at.admission = admission{repo: r, mv: p.Version, published: true, who: who, actor: who.Actor()}
+	at.part = p
 	d := n.directory()
-	return a, errors.Join(a.allowed(d, r), blocked(d, p.Version), n.space.check())
+	if err := errors.Join(at.allowed(d, r), blocked(d, p.Version), n.space.check()); err != nil {
+		return at, err
+	}
+	at.by, err = n.holderOf(who)
+	return at, err
 }
 
 // readPart reads a part of at most so many bytes.
@@ -146,44 +165,66 @@ func readPart(p Part, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// DeployKnown is Deploy for a part of which only the digest is known, if it would
-// change nothing but properties: the file is there with these bytes. known is false
-// if it is not, and nothing is done then. Of what is held, who has properties to say
-// sends the part.
-func (n *Node) DeployKnown(ctx context.Context, who *access.Caller, p Part, digest events.Digest) (d Deployed, known bool, err error) {
-	a, err := n.deploys(who, p)
+// DeployKnown is Deploy for a part of which only the checksums are said, if it would
+// change nothing but properties: the version is published, and the file has the
+// SHA-256 that is said, and the SHA-1 and MD5 that are, too. known is false if it has
+// not, or if the bytes are not here, and nothing is done then. What is only held is
+// not known: who sends it shows that it has it.
+func (n *Node) DeployKnown(ctx context.Context, who *access.Caller, p Part, said Sums) (d Deployed, known bool, err error) {
+	if err := events.CheckProperties(propertyList(p.Properties)); err != nil {
+		return d, false, because(err, ErrInvalid, "%v: %v", p, err)
+	}
+	at, err := n.deploys(who, p)
 	if err != nil {
 		return d, false, err
 	}
-	now := time.Now()
-	h, _, err := n.held(partsKey(a.repo.ID, a.mv), now)
-	if err != nil {
-		return d, false, err
-	}
-	if h.has(p.File, digest) && len(p.Properties) == 0 {
-		return Deployed{Repo: a.repo.Name, Time: now}, true, nil
-	}
-	v, err := n.version(n.directory(), a.repo, a.mv)
+	v, err := n.version(n.directory(), at.repo, at.mv)
 	if err != nil || v.Status != events.Held {
 		return d, false, err
 	}
-	c := &v.Contents[0]
-	var is events.Digest
-	switch p.File {
-	case events.ZipFile:
-		is = c.Zip.Digest
-	case events.ModFile:
-		mod, err := n.mod(ctx, c)
-		if err != nil {
-			return d, false, err
+	sums, size, known, err := n.fileSums(ctx, &v.Contents[0], p.File, said.SHA256)
+	if err != nil || !known || !sums.fit(said) {
+		return d, false, err
+	}
+	key := partsKey(at.repo.ID, at.mv)
+	unlock, err := n.parts.lock(ctx, key)
+	if err != nil {
+		return d, false, err
+	}
+	defer unlock()
+	h, _, err := n.held(key, time.Now())
+	if err != nil {
+		return d, false, err
+	}
+	at.content = v.Contents[0].Content // and that is for ever
+	d, err = n.repeated(ctx, key, at, h, v)
+	d.Sums, d.Size = sums, size
+	return d, true, err
+}
+
+// fileSums returns the checksums and the size of a file of a published version; ok is
+// false if it has none of this SHA-256, or if its bytes are not here.
+func (n *Node) fileSums(ctx context.Context, c *events.HeldContent, file string, want events.Digest) (s Sums, size int64, ok bool, err error) {
+	if file == events.ZipFile {
+		i := slices.IndexFunc(c.Zips, func(b events.Blob) bool { return b.Digest == want })
+		if i < 0 {
+			return s, 0, false, nil
 		}
-		is = events.DigestOf(mod)
-	default:
-		is = events.DigestOf(c.Info)
+		s, ok, err = n.sumsOf(ctx, c.Zips[i])
+		return s, c.Zips[i].Size, ok, err
 	}
-	if is != digest {
-		return d, false, nil
+	data := c.Info
+	if file == events.ModFile {
+		if data, err = n.mod(ctx, c); err != nil {
+			return s, 0, false, err
+		}
 	}
-	at := events.Position{Site: c.First.Event.Site, Mark: c.First.Event.Mark}
-	return Deployed{a.repo.Name, c.First.Time, at}, true, n.say(ctx, placing{admission: a, part: p})
+	s = sumsOfBytes(data)
+	return s, int64(len(data)), s.SHA256 == want, nil
+}
+
+// fit reports whether these are the checksums that somebody says; zero ones are not
+// said.
+func (s Sums) fit(said Sums) bool {
+	return s.SHA256 == said.SHA256 && (said.SHA1 == Sums{}.SHA1 || said.SHA1 == s.SHA1) && (said.MD5 == Sums{}.MD5 || said.MD5 == s.MD5)
 }

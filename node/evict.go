@@ -87,10 +87,10 @@ func (n *Node) matching(r *events.Repo, p events.VersionPattern) iter.Seq2[index
 	return n.index.Load().Prefix(events.VersionsPrefix(r.ID, path))
 }
 
-// evicts reports whether a zip can be removed: it is here, and no local repository
-// has the same bytes.
+// evicts reports whether a zip can be removed: it is here, no local repository has
+// the same bytes, and no upload into one.
 func (n *Node) evicts(v want) (bool, error) {
-	if v.Mod || !n.blobs.held(v.Blob) {
+	if v.Mod || !n.blobs.held(v.Blob) || n.parts.refer(v.Blob.Digest) {
 		return false, nil
 	}
 	for key, err := range n.index.Load().Referrers(v.Blob.Digest) {
@@ -123,7 +123,15 @@ func (n *Node) evict(blobs []events.Blob, e *Evicted) error {
 		return fmt.Errorf("index: %w", err)
 	}
 	for _, b := range blobs {
-		ok, err := n.blobs.store.Erase(b.Digest)
+		ok, held := false, true
+		err := n.parts.unlessHeld(b.Digest, func() (err error) {
+			held = false
+			ok, err = n.blobs.store.Erase(b.Digest)
+			return err
+		})
+		if held { // an upload came in between
+			err = n.clearUnkept(b.Digest)
+		}
 		if err != nil {
 			return err
 		}

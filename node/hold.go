@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"registry-node/events"
-	"registry-node/node/access"
 	"registry-node/node/blob"
 )
 
@@ -33,23 +34,13 @@ type hold struct {
 	Done bool `json:"done,omitempty"`
 }
 
-// has reports whether a file of these bytes is held.
-func (h hold) has(file string, digest events.Digest) bool {
-	switch {
-	case digest.IsZero():
-		return false
-	case file == events.ZipFile:
-		return h.Zip.Blob.Digest == digest
-	}
-	return file == events.ModFile && h.Mod.Digest == digest
-}
-
 // heldZip is a zip that has been checked and is a blob here.
 type heldZip struct {
 	Blob  events.Blob `json:"blob,omitzero"`
 	H1    events.H1   `json:"h1,omitzero"`
 	ModH1 events.H1   `json:"mod_h1,omitzero"` // of the go.mod in it
 	By    holder      `json:"by,omitzero"`
+	Also  []holder    `json:"also,omitempty"` // sent the same before
 }
 
 // heldMod is a go.mod. Its bytes are those in the zip, or it is refused.
@@ -59,14 +50,6 @@ type heldMod struct {
 	By     holder        `json:"by,omitzero"`
 }
 
-// holder is who uploaded a part.
-type holder struct {
-	Name  string         `json:"name"`
-	User  bool           `json:"user,omitempty"`
-	Since events.EventID `json:"since,omitzero"` // made the user: another one of that name is not meant
-	Token string         `json:"token,omitempty"`
-}
-
 // holdTime is how long a hold lasts after its last part.
 const holdTime = 5 * time.Minute
 
@@ -74,6 +57,7 @@ const holdTime = 5 * time.Minute
 type placing struct {
 	admission
 	part    Part
+	by      holder         // who sends it
 	content events.Content // of a zip and of a go.mod, what they say
 	digest  events.Digest  // of a go.mod
 }
@@ -92,16 +76,17 @@ func (n *Node) place(ctx context.Context, p placing) (Deployed, error) {
 	if err != nil {
 		return Deployed{}, err
 	}
-	if at, done, err := n.placed(p, h); done || err != nil {
-		if err == nil && p.zip != nil && h.Zip.H1 == p.content.ZipH1 {
-			err = n.dropHold(key)
-		}
-		if err == nil {
-			err = n.say(ctx, p)
-		}
-		return at, err
+	v, err := n.version(n.directory(), p.repo, p.mv)
+	if err != nil {
+		return Deployed{}, err
 	}
-	if p.part.File == events.InfoFile && p.part.InOrder && !h.Done {
+	if v.Status == events.Held {
+		return n.repeated(ctx, key, p, h, v)
+	}
+	if err := p.conflict(p.repo, v, p.content); err != nil {
+		return Deployed{}, err
+	}
+	if p.part.File == events.InfoFile && !h.Done && (p.part.InOrder || !ok) {
 		return Deployed{}, fail(ErrExists, "%v is not in repository %s yet: its zip and its go.mod come before its info", p.mv, p.repo.Name)
 	}
 	if h, err = n.joined(p, h); err != nil {
@@ -110,72 +95,129 @@ func (n *Node) place(ctx context.Context, p placing) (Deployed, error) {
 	if err := n.keepPart(ctx, key, &p, h, !ok, now); err != nil {
 		return Deployed{}, err
 	}
-	if h.Zip.H1.IsZero() || h.Mod.H1.IsZero() {
+	if !h.whole() {
 		return Deployed{Repo: p.repo.Name, Time: now}, nil
 	}
 	return n.complete(ctx, key, p, h)
 }
 
-// placed answers a part of a version that is published already, here as far as this
+// repeated answers a part of a version that is published already, here as far as this
 // node knows; h is what is held of it.
-func (n *Node) placed(p placing, h hold) (d Deployed, done bool, err error) {
-	v, err := n.version(n.directory(), p.repo, p.mv)
-	if err != nil {
-		return d, false, err
+func (n *Node) repeated(ctx context.Context, key string, p placing, h hold, v *events.Version) (Deployed, error) {
+	c := &v.Contents[0]
+	switch {
+	case p.part.File == events.ZipFile:
+		if err := p.conflict(p.repo, v, p.content); err != nil {
+			return Deployed{}, err
+		}
+	case p.part.File == events.ModFile && p.content.ModH1 != c.ModH1:
+		return Deployed{}, fail(ErrExists, "%v is in repository %s already with the go.mod %v, and this one is %v. A version can't be changed: publish another one", p.mv, p.repo.Name, c.ModH1, p.content.ModH1)
 	}
-	c := p.content
-	if p.part.File == events.ModFile {
-		// A zip that was uploaded here before, and is not what was published then,
-		// is the one that this go.mod was to complete: who uploads must hear that.
-		c.ZipH1, c.Zip = h.Zip.H1, h.Zip.Blob
-	}
-	if p.part.File == events.ModFile && v.Status == events.Held && v.Contents[0].ModH1 != c.ModH1 {
-		return d, false, fail(ErrExists, "%v is in repository %s already with the go.mod %v, and this one is %v. A version can't be changed: publish another one", p.mv, p.repo.Name, v.Contents[0].ModH1, c.ModH1)
-	}
-	if v.Status != events.Held || p.part.File != events.InfoFile {
-		if err := p.conflict(p.repo, v, c); err != nil {
-			return d, false, err
+	if p.part.File != events.ZipFile {
+		if err := n.astray(key, p, h, c); err != nil {
+			return Deployed{}, err
 		}
 	}
-	if v.Status != events.Held {
-		return d, false, nil
+	of := events.Properties{p.part.File: p.part.Properties}
+	mine := h.of(c)
+	if mine && !h.Done {
+		of = maps.Clone(h.Properties)
+		if of == nil {
+			of = events.Properties{}
+		}
+		of[p.part.File] = p.part.Properties
 	}
-	first := v.Contents[0].First
-	return Deployed{p.repo.Name, first.Time, events.Position{Site: first.Event.Site, Mark: first.Event.Mark}}, true, nil
+	if err := n.say(ctx, p, of); err != nil {
+		return Deployed{}, err
+	}
+	err := n.outOfTheWay(key, p, h, mine)
+	return Deployed{Repo: p.repo.Name, Time: c.First.Time, At: positionOf(c.First.Event)}, err
 }
 
-// say has the properties of a part recorded of a version that is published.
-func (n *Node) say(ctx context.Context, p placing) error {
-	if len(p.part.Properties) == 0 {
+// astray refuses what belongs to a zip that this caller has uploaded, if another one
+// was published then: who uploads must hear that, although the go.mod is the same.
+func (n *Node) astray(key string, p placing, h hold, c *events.HeldContent) error {
+	sent := h.Zip.H1
+	if !h.Zip.sentBy(p.by) {
+		z, _, err := n.endedOf(key, p.by)
+		if err != nil {
+			return err
+		}
+		sent = z.H1
+	}
+	if sent.IsZero() || sent == c.ZipH1 {
 		return nil
 	}
-	return n.SetProperties(ctx, p.who, PropertyChange{Repo: p.repo.Name, Version: p.mv, File: p.part.File, Set: p.part.Properties})
+	return fail(ErrExists, "%v is in repository %s already with other content: %v, published at %s at site %s; the zip that you uploaded is %v, and was not published. A version can't be changed: publish another one",
+		p.mv, p.repo.Name, c.ZipH1, c.First.Time.Format(time.RFC3339), c.First.Event.Site, sent)
+}
+
+// outOfTheWay ends what is held of a version that is published with just that, mine,
+// and what the caller uploaded before the zip that it sends now.
+func (n *Node) outOfTheWay(key string, p placing, h hold, mine bool) error {
+	if p.part.File == events.ZipFile {
+		if err := n.forgetEnded(key, p.by); err != nil {
+			return err
+		}
+	}
+	switch {
+	case mine:
+		return n.dropHold(key)
+	case p.part.File != events.ZipFile || !h.Zip.sentBy(p.by):
+		return nil
+	}
+	rest, others := h.Zip.without(p.by)
+	if !others {
+		return n.dropHold(key)
+	}
+	h.Zip = rest
+	return n.putHold(key, h)
+}
+
+// whole reports whether all is held that a version takes.
+func (h hold) whole() bool { return !h.Zip.H1.IsZero() && !h.Mod.H1.IsZero() }
+
+// of reports whether something is held, and it is of this content.
+func (h hold) of(c *events.HeldContent) bool {
+	return !h.Until.IsZero() && (h.Zip.H1.IsZero() || h.Zip.H1 == c.ZipH1) && (h.Mod.H1.IsZero() || h.Mod.H1 == c.ModH1)
+}
+
+// say has properties of files recorded of a version that is published. What there is
+// no room for is not: who sends the same bytes again has it there nevertheless.
+func (n *Node) say(ctx context.Context, p placing, of events.Properties) error {
+	for _, file := range slices.Sorted(maps.Keys(of)) {
+		if len(of[file]) == 0 {
+			continue
+		}
+		err := n.SetProperties(ctx, p.who, PropertyChange{Repo: p.repo.Name, Version: p.mv, File: file, Set: of[file]})
+		if errors.Is(err, ErrTooLarge) {
+			n.logger.Warn("properties of a file that was uploaded again are not recorded", "repository", p.repo.Name, "version", p.mv, "file", file, "error", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // joined returns what is held with the part, or why it does not go with the rest.
 func (n *Node) joined(p placing, h hold) (hold, error) {
-	by, err := n.holderOf(p.who)
-	if err != nil {
-		return h, err
-	}
-	what := fmt.Sprintf("%v in repository %s", p.mv, p.repo.Name)
-	var before holder
+	var before []holder
 	var was, is events.H1
-	switch zip := p.zip != nil; {
+	switch zip := p.part.File == events.ZipFile; {
 	case zip && !h.Zip.H1.IsZero() && h.Zip.H1 != p.content.ZipH1:
-		before, was, is = h.Zip.By, h.Zip.H1, p.content.ZipH1
+		before, was, is = h.Zip.senders(), h.Zip.H1, p.content.ZipH1
 	case zip && !h.Mod.H1.IsZero() && h.Mod.H1 != p.content.ModH1:
-		before, was, is = h.Mod.By, h.Mod.H1, p.content.ModH1
+		before, was, is = []holder{h.Mod.By}, h.Mod.H1, p.content.ModH1
 	case p.part.File == events.ModFile && !h.Zip.H1.IsZero() && h.Zip.ModH1 != p.content.ModH1:
-		before, was, is = h.Zip.By, h.Zip.ModH1, p.content.ModH1
+		before, was, is = h.Zip.senders(), h.Zip.ModH1, p.content.ModH1
 	case p.part.File == events.ModFile && !h.Mod.H1.IsZero() && h.Mod.H1 != p.content.ModH1:
-		before, was, is = h.Mod.By, h.Mod.H1, p.content.ModH1
+		before, was, is = []holder{h.Mod.By}, h.Mod.H1, p.content.ModH1
 	}
 	if !was.IsZero() {
-		err := n.stillHolds(before, p)
+		by, err := n.stillHolds(before, p)
 		if err == nil {
-			return h, fail(ErrExists, "%s is being uploaded with other content, by %s: what is held until %s is %v, and this is %v. If that is not you, publish another version; else try again after that",
-				what, before.Name, h.Until.Format("15:04:05 MST"), was, is)
+			return h, fail(ErrExists, "%v in repository %s is being uploaded with other content, by %s: what is held until %s is %v, and this is %v. If that is not you, publish another version; else try again after that",
+				p.mv, p.repo.Name, by.Name, h.Until.Format("15:04:05 MST"), was, is)
 		}
 		if !errors.Is(err, errHolderGone) {
 			return h, err
@@ -183,14 +225,19 @@ func (n *Node) joined(p placing, h hold) (hold, error) {
 		h = hold{}
 	}
 	if h.By == "" {
-		h.By = by.Name
+		h.By = p.by.Name
 	}
 	switch p.part.File {
 	case events.ZipFile:
-		h.Zip = heldZip{events.Blob{Digest: p.zip.Digest(), Size: p.zip.Size()}, p.content.ZipH1, p.content.ModH1, by}
+		z := heldZip{Blob: events.Blob{Digest: p.zip.Digest(), Size: p.zip.Size()}, H1: p.content.ZipH1, ModH1: p.content.ModH1, By: p.by}
+		h.Zip = z.with(h.Zip)
 	case events.ModFile:
-		h.Mod = heldMod{p.content.ModH1, p.digest, by}
+		h.Mod = heldMod{p.content.ModH1, p.digest, p.by}
 	}
+	// What a part says of its file takes the place of what was said before, also if
+	// it says nothing.
+	h.Properties = maps.Clone(h.Properties)
+	delete(h.Properties, p.part.File)
 	if len(p.part.Properties) > 0 {
 		if h.Properties == nil {
 			h.Properties = events.Properties{}
@@ -201,20 +248,33 @@ func (n *Node) joined(p placing, h hold) (hold, error) {
 }
 
 // keepPart makes the part durable: the zip's blob, then the row that names it. No
-// sweep comes between the two.
+// sweep comes between the two. A part with which the version is whole gives the hold
+// no more time: it is published, or its request fails.
 func (n *Node) keepPart(ctx context.Context, key string, p *placing, h hold, isNew bool, now time.Time) error {
-	if err := n.parts.room(key, h, isNew); err != nil {
-		return err
+	if !h.whole() {
+		h.Until = now.Add(n.parts.time).UTC()
 	}
 	n.blobs.admitting.RLock()
 	defer n.blobs.admitting.RUnlock()
-	if p.zip != nil {
-		if err := n.keep(&p.admission); err != nil {
-			return err
-		}
+	before, err := n.parts.reserve(key, h, isNew)
+	if err != nil {
+		return err
 	}
-	h.Until = now.Add(n.parts.time).UTC()
-	return n.putHold(key, h)
+	if p.zip != nil {
+		err = n.keep(&p.admission)
+	}
+	if err == nil {
+		err = n.putHold(key, h)
+	}
+	if err != nil {
+		n.parts.unreserve(key, before)
+		return err
+	}
+	n.loosen(before)
+	if p.zip != nil {
+		return n.forgetEnded(key, p.by)
+	}
+	return nil
 }
 
 // complete publishes a version of which zip and go.mod are held. What keeps it from
@@ -222,8 +282,8 @@ func (n *Node) keepPart(ctx context.Context, key string, p *placing, h hold, isN
 // completes it. Other failures leave it too, so that each repetition fails as well,
 // until it expires.
 func (n *Node) complete(ctx context.Context, key string, p placing, h hold) (Deployed, error) {
-	if err := n.stillHolds(h.Zip.By, p); errors.Is(err, errHolderGone) {
-		return Deployed{}, errors.Join(because(err, ErrForbidden, "%v: its zip was uploaded by %s, who may not publish it any more: upload it again", p.mv, h.Zip.By.Name), n.dropHold(key))
+	if by, err := n.stillHolds(h.Zip.senders(), p); errors.Is(err, errHolderGone) {
+		return Deployed{}, errors.Join(because(err, ErrForbidden, "%v: its zip was uploaded by %s, who may not publish it any more: upload it again", p.mv, by.Name), n.endHold(key, h))
 	} else if err != nil {
 		return Deployed{}, err
 	}
@@ -242,7 +302,7 @@ func (n *Node) complete(ctx context.Context, key string, p placing, h hold) (Dep
 		return Deployed{}, err
 	}
 	if got.Existed { // published at this moment by somebody else
-		err = n.say(ctx, p)
+		err = n.say(ctx, p, h.Properties)
 	}
 	if got.Pending {
 		h.Done, h.Until = true, time.Now().Add(n.parts.time).UTC()
@@ -250,52 +310,7 @@ func (n *Node) complete(ctx context.Context, key string, p placing, h hold) (Dep
 	} else {
 		err = errors.Join(err, n.dropHold(key))
 	}
-	return Deployed{got.Repo, got.Time, got.At}, err
-}
-
-// errHolderGone says that who uploaded a part may not publish it any more.
-var errHolderGone = errors.New("may not publish any more")
-
-// holderOf returns what is remembered of who uploads a part.
-func (n *Node) holderOf(who *access.Caller) (holder, error) {
-	h := holder{Name: who.Name(), Token: who.TokenID()}
-	if who.User() == "" {
-		return h, nil
-	}
-	id, _, err := n.identity(events.KeyUser(who.User()))
-	h.User, h.Since = true, id.Since.Event
-	return h, err
-}
-
-// stillHolds reports whether who uploaded a part may still publish the version: nil,
-// or errHolderGone, or why it is not known.
-func (n *Node) stillHolds(h holder, p placing) error {
-	if h.Name == p.who.Name() && h.Token == p.who.TokenID() {
-		return nil // who asks is judged anyway
-	}
-	if !h.User {
-		return nil // the operator, or somebody on this machine
-	}
-	id, ok, err := n.identity(events.KeyUser(h.Name))
-	if err != nil {
-		return err
-	}
-	u, is := userOf(id)
-	if !ok || !is || id.Deleted || u.Disabled || id.Since.Event != h.Since {
-		return errHolderGone
-	}
-	if h.Token != "" && !access.IsLocal(h.Token) {
-		if t, ok, err := n.identity(events.KeyToken(h.Token)); err != nil {
-			return err
-		} else if !ok || t.Deleted {
-			return errHolderGone
-		}
-	}
-	need := access.Need{Action: access.Publish, Repo: p.repo.Name.String(), Module: p.mv.Path}
-	if n.allow(access.UserCaller(access.Login{User: h.Name}), need) != nil {
-		return errHolderGone
-	}
-	return nil
+	return Deployed{Repo: got.Repo, Time: got.Time, At: got.At}, err
 }
 
 // restage returns the bytes of a held zip as a stage. Lost ones take the hold along,
@@ -306,7 +321,7 @@ func (n *Node) restage(ctx context.Context, key string, p placing, h hold) (*blo
 		return nil, fmt.Errorf("zip of %v: %w", p.mv, err)
 	}
 	if !ok {
-		return nil, errors.Join(fail(ErrUnavailable, "%v: the zip that was uploaded is lost at this node: upload it again", p.mv), n.dropHold(key))
+		return nil, errors.Join(fail(ErrUnavailable, "%v: the zip that was uploaded is lost at this node: upload it again", p.mv), n.endHold(key, h))
 	}
 	defer f.Close()
 	s, err := n.blobs.store.Stage(ctx, h.Zip.Blob.Size)

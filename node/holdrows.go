@@ -20,8 +20,8 @@ const (
 	// The bounds of what is held: in all, and of one user.
 	maxHolds, maxHoldsOfOne         = 1000, 100
 	maxHoldBytes, maxHoldBytesOfOne = 20 << 30, 4 << 30 // of zips
-	// holdsLooked is how often expired holds are looked for, at most.
-	holdsLooked = 15 * time.Second
+	// holdsLooked is how often expired holds, and zips that may go, are looked for.
+	holdsLooked = 3 * time.Second
 )
 
 // partsKey names a version of which parts are held.
@@ -32,30 +32,42 @@ func partsKey(r events.RepoID, mv module.Version) string {
 // heldParts are the versions of which this node holds parts. The rows are in the index;
 // here is what would take reading them all.
 type heldParts struct {
-	time time.Duration // see Options.HoldTime
+	time       time.Duration // see Options.HoldTime
+	bytesOfOne int64         // maxHoldBytesOfOne, or less in tests
 
 	mu    sync.Mutex // guards what follows
 	known map[string]holdSum
 	busy  map[string]chan struct{} // closed when who works on the version is done
-	// loose are the zips of holds that have ended without a publication.
-	loose map[events.Digest]bool
+	// loose are the zips of holds that have ended, until they are removed: they take
+	// up what their holders may have.
+	loose map[events.Digest]zipSum
+	// ended are the versions of which there are ended zips, and until when.
+	ended map[string]time.Time
+}
+
+// zipSum is what counts of a zip.
+type zipSum struct {
+	bytes int64
+	by    string // sent it
 }
 
 // holdSum is what counts of a hold.
 type holdSum struct {
 	digest events.Digest // of the zip; zero: none yet
-	bytes  int64
-	by     string
+	zip    zipSum
+	by     string // began it
 	until  time.Time
 }
 
 func newParts(d time.Duration) *heldParts {
-	return &heldParts{time: d, known: map[string]holdSum{}, busy: map[string]chan struct{}{}, loose: map[events.Digest]bool{}}
+	return &heldParts{time: d, bytesOfOne: maxHoldBytesOfOne, known: map[string]holdSum{}, busy: map[string]chan struct{}{}, loose: map[events.Digest]zipSum{}, ended: map[string]time.Time{}}
 }
 
 func (h hold) sum() holdSum {
-	return holdSum{h.Zip.Blob.Digest, h.Zip.Blob.Size, h.By, h.Until}
+	return holdSum{h.Zip.Blob.Digest, h.Zip.sum(), h.By, h.Until}
 }
+
+func (z heldZip) sum() zipSum { return zipSum{z.Blob.Size, z.By.Name} }
 
 // loadHolds reads what was held when the node stopped.
 func (n *Node) loadHolds() error {
@@ -69,7 +81,7 @@ func (n *Node) loadHolds() error {
 		}
 		n.parts.known[r.Key] = h.sum()
 	}
-	return nil
+	return n.loadEnded()
 }
 
 // lock has nobody else work on a version, until unlock is called.
@@ -103,6 +115,11 @@ func (h *heldParts) unlock(key string, done chan struct{}) {
 func (h *heldParts) refer(d events.Digest) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.refers(d)
+}
+
+// refers is refer for who has h.mu.
+func (h *heldParts) refers(d events.Digest) bool {
 	for _, s := range h.known {
 		if s.digest == d && !d.IsZero() {
 			return true
@@ -111,35 +128,70 @@ func (h *heldParts) refer(d events.Digest) bool {
 	return false
 }
 
-// room reports why no more can be held, if next takes the place of what there is
-// under a key.
-func (h *heldParts) room(key string, next hold, isNew bool) error {
+// unlessHeld calls do if no hold names a blob. None comes to before do has returned,
+// and who holds the same bytes then finds out whether they are still here.
+func (h *heldParts) unlessHeld(d events.Digest, do func() error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refers(d) {
+		return nil
+	}
+	return do()
+}
+
+// reserve counts next under a key, if there is room, and returns what counted there
+// before. Who holds nothing in the end calls unreserve.
+func (h *heldParts) reserve(key string, next hold, isNew bool) (before holdSum, err error) {
 	s := next.sum()
 	count, own := 0, 0
 	var bytes, ownBytes int64
+	add := func(z zipSum) {
+		bytes += z.bytes
+		if z.by == s.zip.by {
+			ownBytes += z.bytes
+		}
+	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	for k, other := range h.known {
 		if k == key {
 			continue
 		}
 		count++
-		bytes += other.bytes
 		if other.by == s.by {
 			own++
-			ownBytes += other.bytes
+		}
+		add(other.zip)
+	}
+	for d, z := range h.loose {
+		if d != s.digest && !h.refers(d) {
+			add(z)
 		}
 	}
-	h.mu.Unlock()
 	switch {
 	case isNew && (count >= maxHolds || own >= maxHoldsOfOne):
-		return fail(ErrUnavailable, "too many versions are uploaded in part, and not complete: %d, of which %d by %s; those that nobody completes end by themselves within %v", count, own, s.by, h.time)
-	case bytes+s.bytes > maxHoldBytes || ownBytes+s.bytes > maxHoldBytesOfOne:
-		return fail(ErrUnavailable, "too much is uploaded of versions that are not complete: %d MiB, of which %d MiB by %s; those that nobody completes end by themselves within %v", bytes>>20, ownBytes>>20, s.by, h.time)
+		return before, fail(ErrUnavailable, "too many versions are uploaded in part, and not complete: %d, of which %d by %s; those that nobody completes end by themselves within %v", count, own, s.by, h.time)
+	case s.zip.bytes > 0 && (bytes+s.zip.bytes > maxHoldBytes || ownBytes+s.zip.bytes > h.bytesOfOne):
+		return before, fail(ErrUnavailable, "too much is uploaded of versions that are not complete: %d MiB, of which %d MiB by %s; those that nobody completes end by themselves within %v", bytes>>20, ownBytes>>20, s.zip.by, h.time)
 	}
-	return nil
+	before = h.known[key]
+	h.known[key] = s
+	return before, nil
 }
 
-// held returns what is held under a key; ok is false if nothing is, or no more.
+// unreserve has count again what reserve returned.
+func (h *heldParts) unreserve(key string, before holdSum) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if before == (holdSum{}) {
+		delete(h.known, key)
+	} else {
+		h.known[key] = before
+	}
+}
+
+// held returns what is held under a key; ok is false if nothing is. What has expired
+// ends now. The caller has the lock of the version.
 func (n *Node) held(key string, now time.Time) (h hold, ok bool, err error) {
 	b, ok, err := n.index.Load().Local(holdsSpace).Get(key)
 	if err != nil || !ok {
@@ -149,28 +201,23 @@ func (n *Node) held(key string, now time.Time) (h hold, ok bool, err error) {
 		return h, false, fmt.Errorf("index: held parts: %w", err)
 	}
 	if !now.Before(h.Until) {
-		return hold{}, false, nil
+		n.logger.Info("parts of a version that nobody completed are removed", "version", key)
+		return hold{}, false, n.endHold(key, h)
 	}
 	return h, true, nil
 }
 
-// putHold makes a hold durable. No rebuild of the index passes it by: that copies
-// local state with commits.mu held. The caller has the lock of the version.
+// putHold makes a hold durable. The caller has the lock of the version.
 func (n *Node) putHold(key string, h hold) error {
 	b, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	n.commits.mu.Lock()
-	defer n.commits.mu.Unlock()
 	if err := n.index.Load().Local(holdsSpace).SetSynced(key, b); err != nil {
 		return storeFailed(err, "hold parts of a version")
 	}
 	n.parts.mu.Lock()
 	defer n.parts.mu.Unlock()
-	if old := n.parts.known[key].digest; old != h.Zip.Blob.Digest && !old.IsZero() {
-		n.parts.loose[old] = true
-	}
 	n.parts.known[key] = h.sum()
 	return nil
 }
@@ -178,18 +225,39 @@ func (n *Node) putHold(key string, h hold) error {
 // dropHold takes a hold away. Its zip goes, too, as soon as it may, unless a record
 // or another hold names it. The caller has the lock of the version.
 func (n *Node) dropHold(key string) error {
-	n.commits.mu.Lock()
-	defer n.commits.mu.Unlock()
 	if err := n.index.Load().Local(holdsSpace).Delete(key); err != nil {
 		return storeFailed(err, "end a hold")
 	}
 	n.parts.mu.Lock()
-	defer n.parts.mu.Unlock()
-	if d := n.parts.known[key].digest; !d.IsZero() {
-		n.parts.loose[d] = true
-	}
+	before := n.parts.known[key]
 	delete(n.parts.known, key)
+	n.parts.mu.Unlock()
+	n.loosen(before)
 	return nil
+}
+
+// endHold takes away a hold that came to nothing, and remembers for a while whose it
+// was. The caller has the lock of the version.
+func (n *Node) endHold(key string, h hold) error {
+	if !h.Zip.H1.IsZero() && !h.Done {
+		if err := n.rememberEnded(key, h.Zip); err != nil {
+			return err
+		}
+	}
+	return n.dropHold(key)
+}
+
+// loosen has the zip go that a hold named, unless something else names it.
+func (n *Node) loosen(s holdSum) {
+	if s.digest.IsZero() {
+		return
+	}
+	if refers, err := n.refers(s.digest); refers && err == nil {
+		return // as it is after a publication
+	}
+	n.parts.mu.Lock()
+	defer n.parts.mu.Unlock()
+	n.parts.loose[s.digest] = s.zip
 }
 
 // expireHolds takes away what nobody completes, until ctx ends.
@@ -218,6 +286,11 @@ func (n *Node) sweepHolds(now time.Time) error {
 			expired = append(expired, key)
 		}
 	}
+	for key, until := range n.parts.ended {
+		if !now.Before(until) && n.parts.busy[key] == nil {
+			expired = append(expired, key)
+		}
+	}
 	n.parts.mu.Unlock()
 	var errs []error
 	for _, key := range expired {
@@ -227,8 +300,7 @@ func (n *Node) sweepHolds(now time.Time) error {
 }
 
 // removeLoose removes the zips of holds that have ended, but for those that a record
-// names. While something is being admitted nothing is removed, and after a crash it
-// takes as long as for any blob that nothing refers to.
+// names. While something is being admitted nothing is removed: the next time, then.
 func (n *Node) removeLoose() error {
 	n.parts.mu.Lock()
 	loose := slices.Collect(maps.Keys(n.parts.loose))
@@ -253,9 +325,6 @@ func (n *Node) expireHold(key string, now time.Time) error {
 		return err
 	}
 	defer unlock()
-	if _, ok, err := n.held(key, now); ok || err != nil {
-		return err
-	}
-	n.logger.Info("parts of a version that nobody completed are removed", "version", key)
-	return n.dropHold(key)
+	_, _, err = n.held(key, now)
+	return errors.Join(err, n.expireEnded(key, now))
 }

@@ -72,6 +72,15 @@ func (z Zip) Close() error {
 	return z.File.Close()
 }
 
+// ZipSums returns the checksums of a zip that is open; ok is false for one that is
+// still on its way.
+func (r *Repository) ZipSums(ctx context.Context, z Zip) (s Sums, ok bool, err error) {
+	if z.Stream != nil {
+		return s, false, nil
+	}
+	return r.node.sumsOf(ctx, events.Blob{Digest: z.Digest, Size: z.Size})
+}
+
 // Repository returns the repository called name, as a caller may read it: of a
 // virtual one those members, and of these those modules. It fails with
 // ErrUnauthorized or ErrForbidden for those who may read nothing of what is called
