@@ -228,9 +228,17 @@ func TestChecksumDeploy(t *testing.T) {
 		if a := known(file, ""); a.status != 404 {
 			t.Errorf("an empty %s: %d %s", file, a.status, a.body)
 		}
-		if a := known(file, p.text(file)); file != "info" && a.status != 201 {
-			t.Errorf("%s that is there: %d %s", file, a.status, a.body)
+		if a := known(file, p.text(file)); file != "info" && (file == "mod") != (a.status == 201) {
+			t.Errorf("%s, behind the mod it is published: %d %s", file, a.status, a.body)
 		}
+	}
+	a := known("zip", p.zip)
+	if a.status != 201 || a.header.Get("X-Checksum-Md5") != checksumsOf(p.zip)["X-Checksum-Md5"] || !strings.Contains(a.body, fmt.Sprintf(`"size":"%d"`, len(p.zip))) {
+		t.Errorf("the zip that is there: %d %s", a.status, a.body)
+	}
+	lie := append(checksums(p.zip)[:0:0], "X-Checksum-Sha256: "+checksumsOf(p.zip)["X-Checksum-Sha256"], "X-Checksum-Sha1: "+strings.Repeat("0", 40), "X-Checksum-Deploy: true")
+	if a := j.send("PUT", "/artifactory/local/corp.test/a/@v/v1.0.0.zip", "", lie...); a.status != 404 {
+		t.Errorf("a zip of another SHA-1: %d %s", a.status, a.body)
 	}
 	if a := j.as("").send("PUT", "/artifactory/local/corp.test/a/@v/v1.0.0.zip", "", append(checksums(p.zip), "X-Checksum-Deploy: true")...); a.status != 401 {
 		t.Errorf("nobody learns what is there: %d", a.status)
@@ -240,11 +248,12 @@ func TestChecksumDeploy(t *testing.T) {
 	}
 }
 
-// TestUploadInAnyOrder is jf rt upload, which sends three files at once.
+// TestUploadInAnyOrder is jf rt upload, which sends files at once: an info is taken
+// when anything else is there.
 func TestUploadInAnyOrder(t *testing.T) {
 	j := newJFrog(t)
 	token := j.as("Bearer " + j.token(`{"user":"alice"}`))
-	for i, order := range [][]string{{"info", "mod", "zip"}, {"mod", "info", "zip"}, {"info", "zip", "mod"}, nil} {
+	for i, order := range [][]string{{"zip", "mod", "info"}, {"mod", "info", "zip"}, {"zip", "info", "mod"}, nil} {
 		p := token.parts("corp.test/a", fmt.Sprintf("v1.0.%d", i))
 		put := func(file string) {
 			if a := token.upload("/artifactory/local/corp.test/a/@v/"+p.mv.Version+"."+file, p.text(file)); a.status != 201 {
@@ -256,11 +265,12 @@ func TestUploadInAnyOrder(t *testing.T) {
 			put(file)
 		}
 		if order == nil {
-			for _, file := range []string{"zip", "mod", "info"} {
+			for _, file := range []string{"zip", "mod"} {
 				all.Go(func() { put(file) })
 			}
 		}
 		all.Wait()
+		put("info")
 		if a := token.ask("GET", "/artifactory/local/corp.test/a/@v/"+p.mv.Version+".zip"); a.status != 200 || a.body != p.zip {
 			t.Errorf("%v: %d", order, a.status)
 		}

@@ -210,3 +210,31 @@ func (n *Node) HeldParts() int {
 
 // ExpireHolds does what the node does now and then.
 func (n *Node) ExpireHolds() error { return n.sweepHolds(time.Now()) }
+
+// ExpireHoldsAt does what the node does now and then, at another time.
+func (n *Node) ExpireHoldsAt(now time.Time) error { return n.sweepHolds(now) }
+
+// HoldsEnd returns when the first hold ends.
+func (n *Node) HoldsEnd() (first time.Time) {
+	n.parts.mu.Lock()
+	defer n.parts.mu.Unlock()
+	for _, s := range n.parts.known {
+		if first.IsZero() || s.until.Before(first) {
+			first = s.until
+		}
+	}
+	return first
+}
+
+// BoundHolds has zips of so many bytes be held for one user.
+func (n *Node) BoundHolds(bytes int64) {
+	n.parts.mu.Lock()
+	defer n.parts.mu.Unlock()
+	n.parts.bytesOfOne = bytes
+}
+
+// Admitting has no blob removed until done is called.
+func (n *Node) Admitting() (done func()) {
+	n.blobs.admitting.RLock()
+	return n.blobs.admitting.RUnlock
+}

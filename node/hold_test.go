@@ -363,11 +363,12 @@ func TestHomeIsAway(t *testing.T) {
 	u := &uploads{identities: identities{t: t, Node: b, dir: w.path("b")}}
 	v := uploadOf("v1.0.0", "one")
 	u.mustPut(op, v, "zip")
+	ends := u.HoldsEnd()
 	w.close("a")
 	_, err := u.put(op, v, "mod")
 	isKind(t, err, node.ErrUnavailable, "site a")
-	if u.HeldParts() != 1 {
-		t.Fatalf("%d held", u.HeldParts())
+	if u.HeldParts() != 1 || !u.HoldsEnd().Equal(ends) {
+		t.Fatalf("%d held until %v, and %v before", u.HeldParts(), u.HoldsEnd(), ends)
 	}
 	w.open("a")
 	waitFor(t, "the home to be back", func() bool { _, err = u.put(op, v, "mod"); return err == nil })
