@@ -33,9 +33,11 @@ type cursor struct {
 	// that is known.
 	At   events.Mark   `json:"at"`
 	Hash events.Digest `json:"hash,omitzero"`
-	// In is an entry behind it of which the first Done events are told.
-	In   events.Mark `json:"in,omitzero"`
-	Done int         `json:"done,omitempty"`
+	// In is an entry behind it of which the first Done events are told, and InHash
+	// its hash, if that is known.
+	In     events.Mark   `json:"in,omitzero"`
+	InHash events.Digest `json:"in_hash,omitzero"`
+	Done   int           `json:"done,omitempty"`
 }
 
 // first returns which events of an entry behind the cursor are still to be told: it
@@ -47,11 +49,18 @@ func (c cursor) first(m events.Mark) int {
 	return 0
 }
 
-// behindEvent returns the cursor that follows when an event was told: it has At of
-// c, until behindEntry.
-func (c cursor) behindEvent(id events.EventID) cursor {
-	c.In, c.Done = id.Mark, id.Index+1
+// behindEvent returns the cursor that follows when an event was told, of an entry
+// with a hash: it has At of c, until behindEntry.
+func (c cursor) behindEvent(id events.EventID, entry events.Digest) cursor {
+	c.In, c.InHash, c.Done = id.Mark, entry, id.Index+1
 	return c
+}
+
+// leadsTo reports whether an entry follows the cursor in the history that the
+// cursor is in.
+func (c cursor) leadsTo(e events.Entry) bool {
+	return (c.Hash.IsZero() || e.Prev == c.Hash) &&
+		(e.Position.Mark != c.In || c.InHash.IsZero() || e.Position.Hash == c.InHash)
 }
 
 // behindEntry returns the cursor that follows when an entry has nothing left.
@@ -81,7 +90,7 @@ func (n *Node) loadCursor(x *index.Index, w events.ActiveWebhook, log events.Sit
 // it comes across that are older all the same are not told, see teller.takes.
 func firstCursor(x *index.Index, w events.ActiveWebhook, log events.Site) (cursor, error) {
 	if log == w.ID.Site {
-		return cursor{Name: w.Name, At: markBefore(w.ID.Mark)}.behindEvent(w.ID), nil
+		return cursor{Name: w.Name, At: markBefore(w.ID.Mark)}.behindEvent(w.ID, events.Digest{}), nil
 	}
 	head, _, err := x.Head(log)
 	if err != nil || head.Position.Mark.IsZero() || head.Time.Before(w.Created) {

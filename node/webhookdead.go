@@ -9,11 +9,10 @@ import (
 	"registry-node/node/index"
 )
 
-// tellDead tries to tell of the oldest dead letter that is to be told again. It goes
-// before the log, and waits like any event.
-func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook, st tellerState) time.Duration {
-	x := t.x
-	d, ok, err := t.firstRevived(x)
+// tellDead tries once to tell of the oldest dead letter that is to be told again. It
+// takes turns with the log, and the first refusal ends it: neither holds the other up.
+func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook) time.Duration {
+	d, ok, err := t.firstRevived(t.x)
 	if err != nil {
 		return t.stuck(ctx, err)
 	}
@@ -21,27 +20,35 @@ func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook, st tel
 		t.change(func(st *tellerState) { st.revived = 0 })
 		return 0
 	}
-	e, ok, err := t.entryOf(x, d.Event)
-	if err != nil {
+	e, ok, err := t.entryOf(t.x, d.Event)
+	switch {
+	case err != nil:
 		return t.stuck(ctx, err)
-	}
-	if !ok {
+	case !ok && t.head.Mark.Compare(d.Event.Mark) < 0: // the log is fetched again
+		t.deadNext = time.Now().Add(5 * t.webhooks.backoff)
+		return 0
+	case !ok:
 		t.webhooks.node.logger.Warn("webhook: a dead letter is of an event that the log no longer has", "webhook", t.name, "event", d.Event)
 		return t.settleDead(ctx, d.Event, nil)
 	}
-	wait, end := t.try(ctx, hook, e, d.Event.Index)
-	st = t.standing()
-	if t.replaced() {
+	s, sent := t.sendInTurn(ctx, hook, e, d.Event.Index)
+	if !sent || t.replaced() {
 		return 0
 	}
-	switch end {
-	case told:
+	d.Tries, d.Problem, d.Answer = d.Tries+1, s.problem, s.answer
+	switch s.verdict {
+	case taken:
+		t.deadTries = 0
+		t.change(func(st *tellerState) { st.told, st.lastTold = st.told+1, time.Now() })
 		return t.settleDead(ctx, d.Event, nil)
-	case buried:
-		d.Tries, d.Problem, d.Answer, d.Again = d.Tries+st.tries, st.problem, st.answer, false
-		return t.settleDead(ctx, d.Event, &d)
+	case unwanted:
+		t.deadTries, d.Again = 0, false
+	default:
+		t.deadTries++
+		t.deadNext = time.Now().Add(max(t.webhooks.wait(t.deadTries, s.unasked), s.wait))
 	}
-	return wait
+	t.change(func(st *tellerState) { st.failures++ })
+	return t.settleDead(ctx, d.Event, &d)
 }
 
 // firstRevived returns the oldest dead letter that is to be told again.
@@ -85,7 +92,6 @@ func (t *teller) settleDead(ctx context.Context, id events.EventID, now *deadLet
 	if err != nil {
 		return t.stuck(ctx, fmt.Errorf("dead letter %v: %w", id, err))
 	}
-	t.change(func(st *tellerState) { st.nothingDue() })
 	return 0
 }
 

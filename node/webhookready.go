@@ -30,6 +30,13 @@ func (s *sites) hookView() hookView {
 	return hookView{s, covers, s.node.directory()}
 }
 
+// headOf returns the last entry of a log that the Directory covers.
+func (s *sites) headOf(log events.Site) events.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced[log].Position
+}
+
 // judge reports whether a webhook is told of an event. That can't be said yet, and
 // is asked again when some log has moved, if awaits says what it waits for.
 func (v hookView) judge(hook events.ActiveWebhook, ev events.Event) (takes bool, awaits string) {

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -104,4 +105,51 @@ func TestWebhookWaitsForTheLogThatDecides(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wants("b", "one two three four")
+}
+
+// A dead letter that is told again is not in the way of the log, and stays while the
+// log lacks its entry.
+func TestWebhookDeadLettersTakeTurns(t *testing.T) {
+	h := newHooked(t, events.Webhook{})
+	h.answers(func(_ http.ResponseWriter, _ *http.Request, m message) int {
+		if m.Module == "m.test/one" {
+			return http.StatusGone
+		}
+		return http.StatusOK
+	})
+	stateBlocks(t, h.node, "one", "two")
+	h.wants("a", "two")
+	h.answers(func(w http.ResponseWriter, _ *http.Request, m message) int {
+		if m.Module == "m.test/one" {
+			w.Header().Set("Retry-After", "600")
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	})
+	if _, err := h.node.RetryWebhook(op, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the second round", func() bool { return h.deliveries().Dead[0].Tries == 6 })
+	stateBlocks(t, h.node, "three")
+	h.wants("a", "two three")
+	h.answers(nil)
+	if _, err := h.node.RetryWebhook(op, "ci"); err != nil { // at once
+		t.Fatal(err)
+	}
+	h.wants("a", "two three one")
+
+	later := h.deliveries().Logs[0].Head
+	later.Seq += 10
+	if err := h.node.PutDeadLetter("ci", events.EventID{Site: site("a"), Mark: later}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.node.RetryWebhook(op, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	h.node.StepWebhook()
+	stateBlocks(t, h.node, "four")
+	h.wants("a", "two three one four")
+	if d := h.deliveries(); len(d.Dead) != 1 || !d.Dead[0].Again {
+		t.Errorf("%+v", d.Dead)
+	}
 }

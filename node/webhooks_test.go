@@ -202,7 +202,7 @@ func TestWebhookRefusals(t *testing.T) {
 	}
 	waitFor(t, "the second round", func() bool { d := h.deliveries(); return len(d.Dead) == 1 && !d.Dead[0].Again })
 	h.wants("a", "one two five three")
-	if d := h.deliveries(); d.Dead[0].Tries != 10 {
+	if d := h.deliveries(); d.Dead[0].Tries != 6 {
 		t.Errorf("%+v", d.Dead)
 	}
 	if count, err := h.node.DropDeadLetters(op, "ci"); err != nil || count != 1 || len(h.deliveries().Dead) != 0 {

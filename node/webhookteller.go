@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,11 +28,16 @@ type teller struct {
 	wake     chan struct{} // has room for one: try at once
 
 	// What follows is run's alone.
-	x       *index.Index // from which it was loaded, and into which it writes; nil: it wasn't
+	x       *index.Index    // from which it was loaded, and into which it writes; nil: it wasn't
+	head    events.Position // where the log ended when the cursor was last found to be in it
 	saved   cursor
 	skipped int          // entries since then
 	held    events.Entry // the entry that it is in the midst of, so that it is read once
 	warned  bool
+	// Dead letters that are told again take turns with the log.
+	deadTurn  bool
+	deadNext  time.Time // of the next try
+	deadTries int       // of the first of them
 
 	// deadMu is held by who changes dead letters, before mu.
 	deadMu sync.Mutex
@@ -105,13 +111,18 @@ func (t *teller) run(ctx context.Context) {
 			continue
 		}
 		var again <-chan time.Time
-		if wait > 0 { // what is new changes nothing for an event that waits
-			again, moved = time.After(wait), nil
+		if wait > 0 {
+			again = time.After(wait)
+		}
+		if time.Now().Before(t.standing().next) { // what is new changes nothing for an event that waits
+			moved = nil
 		}
 		select {
 		case <-moved:
 		case <-again:
 		case <-t.wake:
+			t.deadNext = time.Time{}
+			t.change(func(st *tellerState) { st.next = time.Time{} })
 		case <-ctx.Done():
 		}
 	}
@@ -141,10 +152,37 @@ func (t *teller) step(ctx context.Context) time.Duration {
 	if err := t.load(hook); err != nil {
 		return t.stuck(ctx, err)
 	}
-	if st := t.standing(); st.revived > 0 {
-		return t.tellDead(ctx, hook, st)
+	st, now := t.standing(), time.Now()
+	waits := now.Before(st.next)
+	if st.revived > 0 && !now.Before(t.deadNext) && (t.deadTurn || waits) {
+		t.deadTurn = false
+		return t.tellDead(ctx, hook)
 	}
+	t.deadTurn = true
+	if waits {
+		return t.orDead(st.next.Sub(now))
+	}
+	return t.orDead(t.tellLog(ctx, hook))
+}
+
+// orDead returns how long to wait if dead letters are to be told again, too.
+func (t *teller) orDead(wait time.Duration) time.Duration {
+	if t.standing().revived == 0 || wait == 0 {
+		return wait
+	}
+	dead := max(0, time.Until(t.deadNext))
+	if wait == idle {
+		return dead
+	}
+	return min(wait, dead)
+}
+
+// tellLog does the next thing that the log has to be done.
+func (t *teller) tellLog(ctx context.Context, hook events.ActiveWebhook) time.Duration {
 	e, i, err := t.find(ctx, hook)
+	if errors.Is(err, errParted) {
+		return t.webhooks.backoff
+	}
 	if err != nil {
 		return t.stuck(ctx, err)
 	}
@@ -164,7 +202,9 @@ func (t *teller) step(ctx context.Context) time.Duration {
 func (t *teller) stuck(ctx context.Context, err error) time.Duration {
 	if ctx.Err() == nil {
 		t.webhooks.node.logger.Warn("webhook waits for this node", "webhook", t.name, "log", t.log, "error", err)
-		t.change(func(st *tellerState) { st.problem = "this node's index can't be read or written; its log says why" })
+		t.change(func(st *tellerState) {
+			st.problem, st.next = "this node's index can't be read or written; its log says why", time.Now().Add(t.webhooks.backoff*5)
+		})
 	}
 	return t.webhooks.backoff * 5
 }
@@ -174,52 +214,36 @@ func (t *teller) stuck(ctx context.Context, err error) time.Duration {
 // rows and the moment in which the new index counts, some may have been written to
 // the old one, and dead letters among them would be lost.
 func (t *teller) load(hook events.ActiveWebhook) error {
-	if t.x != nil && !t.replaced() {
-		return nil
-	}
 	n := t.webhooks.node
-	x := n.index.Load()
-	c, err := n.loadCursor(x, hook, t.log)
-	if err != nil {
-		return err
-	}
-	t.saved, t.skipped, t.held = c, 0, events.Entry{}
-	t.change(func(st *tellerState) { st.at = c })
-	t.deadMu.Lock()
-	err = t.countDead(x)
-	t.deadMu.Unlock()
-	if err == nil {
-		err = t.recheck(x, hook)
-	}
-	if err == nil {
+	head := n.sites.headOf(t.log)
+	if t.x == nil || t.replaced() {
+		x := n.index.Load()
+		c, err := n.loadCursor(x, hook, t.log)
+		if err != nil {
+			return err
+		}
+		t.saved, t.skipped, t.held, t.head = c, 0, events.Entry{}, events.Position{}
+		t.change(func(st *tellerState) { st.at = c })
+		t.deadMu.Lock()
+		err = t.countDead(x)
+		t.deadMu.Unlock()
+		if err != nil {
+			return err
+		}
 		t.x = x
 	}
-	return err
+	if t.head == head {
+		return nil
+	}
+	if err := t.recheck(t.x, hook); err != nil {
+		return err
+	}
+	t.head = head
+	return nil
 }
 
 // replaced reports whether the index is another one than it was loaded from.
 func (t *teller) replaced() bool { return t.webhooks.node.index.Load() != t.x }
-
-// recheck compares the cursor with the log. A log that has another entry where the
-// cursor is has another history, and is told from where the webhook began, as
-// nothing may be skipped.
-func (t *teller) recheck(x *index.Index, hook events.ActiveWebhook) error {
-	c := t.standing().at
-	if c.At.IsZero() || c.Hash.IsZero() {
-		return nil
-	}
-	raw, ok, err := x.Entry(t.log, c.At)
-	if err != nil || !ok || events.DigestOf(raw) == c.Hash {
-		return err
-	}
-	first, err := firstCursor(x, hook, t.log)
-	if err != nil {
-		return err
-	}
-	t.webhooks.node.logger.Error("the log has another history than a webhook was told: it is told again from where it began", "webhook", t.name, "log", t.log, "at", c.At)
-	t.change(func(st *tellerState) { st.at = first })
-	return nil
-}
 
 // find returns the next entry that has something to tell and which of its events
 // that is, or -1: there is none, skipBatch entries had nothing, or it can't be said
@@ -239,6 +263,10 @@ func (t *teller) find(ctx context.Context, hook events.ActiveWebhook) (events.En
 	for e, err := range t.entries(ctx, x, c, v.covers[t.log]) {
 		if err != nil {
 			return events.Entry{}, -1, err
+		}
+		if !c.leadsTo(e) { // it was taken back this very moment
+			t.change(func(st *tellerState) { st.at = c })
+			return events.Entry{}, -1, cmp.Or(t.setBack(x, hook), errParted)
 		}
 		for i := c.first(e.Position.Mark); i < len(e.Events); i++ {
 			takes, awaits := v.judge(hook, e.Events[i])
@@ -285,7 +313,7 @@ func (t *teller) await(e events.Entry, i int, c cursor, why string) {
 func (t *teller) entries(ctx context.Context, x *index.Index, c cursor, upTo events.Mark) iter.Seq2[events.Entry, error] {
 	return func(yield func(events.Entry, error) bool) {
 		from := c.At
-		if !c.In.IsZero() && t.held.Position.Mark == c.In {
+		if !c.In.IsZero() && t.held.Position.Mark == c.In && t.held.Position.Hash == c.InHash {
 			if !yield(t.held, nil) {
 				return
 			}

@@ -40,7 +40,7 @@ func (t *teller) tellNext(ctx context.Context, hook events.ActiveWebhook, e even
 		}
 	}
 	t.change(func(st *tellerState) {
-		st.at = st.at.behindEvent(ev.ID)
+		st.at = st.at.behindEvent(ev.ID, e.Position.Hash)
 		if i == len(e.Events)-1 {
 			st.at = st.at.behindEntry(e.Position)
 		}
@@ -73,17 +73,33 @@ func (t *teller) try(ctx context.Context, hook events.ActiveWebhook, e events.En
 		}
 		st.next = time.Time{}
 	})
-	select {
-	case t.turns <- struct{}{}:
-	case <-ctx.Done():
-		return 0, waits
-	}
-	s := t.sendOne(ctx, hook, e, i)
-	<-t.turns
-	if s.verdict != taken && ctx.Err() != nil {
+	s, sent := t.sendInTurn(ctx, hook, e, i)
+	if !sent {
 		return 0, waits
 	}
 	return t.judge(ev, s)
+}
+
+// sendInTurn sends an event when it is the webhook's turn; sent is false if ctx ended
+// before anything came of it.
+func (t *teller) sendInTurn(ctx context.Context, hook events.ActiveWebhook, e events.Entry, i int) (s attempt, sent bool) {
+	select {
+	case t.turns <- struct{}{}:
+	case <-ctx.Done():
+		return attempt{}, false
+	}
+	s = t.sendOne(ctx, hook, e, i)
+	<-t.turns
+	return s, s.verdict == taken || ctx.Err() == nil
+}
+
+// wait returns how long to wait after a number of tries.
+func (w *webhooks) wait(tries int, unasked bool) time.Duration {
+	wait := w.backoff * time.Duration(min(maxBackoff, 1<<min(tries-1, 16)))
+	if unasked {
+		wait = min(wait, secretWait)
+	}
+	return wait - rand.N(wait/4+1)
 }
 
 // sendOne sends an event. One of another site that has no right to state it counts
@@ -104,7 +120,6 @@ func (t *teller) sendOne(ctx context.Context, hook events.ActiveWebhook, e event
 
 // judge notes what came of a try.
 func (t *teller) judge(ev events.Event, s attempt) (wait time.Duration, end ending) {
-	base := t.webhooks.backoff
 	level := slog.LevelDebug
 	t.change(func(st *tellerState) {
 		st.tries++
@@ -126,11 +141,7 @@ func (t *teller) judge(ev events.Event, s attempt) (wait time.Duration, end endi
 			end = buried
 			return
 		}
-		wait = base * time.Duration(min(maxBackoff, 1<<min(st.tries-1, 16)))
-		if s.unasked {
-			wait = min(wait, secretWait)
-		}
-		wait = max(wait-rand.N(wait/4+1), s.wait)
+		wait = max(t.webhooks.wait(st.tries, s.unasked), s.wait)
 		st.next = time.Now().Add(wait)
 	})
 	if end == waits {
