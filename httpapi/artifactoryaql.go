@@ -21,11 +21,13 @@ import (
 // and never cut short without a word: a client would take it for all there is.
 const (
 	maxSearches     = 4                // at a time; others wait
-	searchTime      = 30 * time.Second // with the wait
+	userSearches    = 2                // of one user
+	searchTime      = 30 * time.Second // without the wait
 	maxLooks        = 500_000          // records of versions
 	maxFound        = 20_000           // items
 	maxFoundBytes   = 32 << 20         // of their properties
 	foundBytes      = 512              // that an item takes beside its properties
+	maxSeen         = 100_000          // items that may come again
 	searchTextBytes = 1 << 20          // of the body; aql.Parse has a smaller bound
 )
 
@@ -46,8 +48,8 @@ type search struct {
 	looks  int
 	found  []found
 	bytes  int
-	seen   map[string]bool // paths with their repositories; nil if no item can come twice
-	full   bool            // no more are wanted
+	seen   map[events.Digest]bool // of paths with their repositories; nil if no item can come twice
+	full   bool                   // no more are wanted
 }
 
 // searchItems answers a query for items.
@@ -67,85 +69,62 @@ func (s *Server) searchItems(c echo.Context) error {
 	if err != nil {
 		return invalid(err)
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTime)
-	defer cancel()
-	answer, err := s.answerSearch(ctx, caller(c), q)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = &node.Error{Kind: node.ErrTooLarge, Text: fmt.Sprintf("the search took longer than %v; narrow it: name the repository and the path, or the beginning of it", searchTime), Err: err}
-	}
+	answer, err := s.answerSearch(c, q)
 	if err != nil {
 		return err
 	}
 	return replyAs(c, http.StatusOK, typePlainJSON, answer)
 }
 
-func (s *Server) answerSearch(ctx context.Context, who *access.Caller, q *aql.Query) (a searched, err error) {
-	select {
-	case s.searches <- struct{}{}:
-		defer func() { <-s.searches }()
-	case <-ctx.Done():
-		return a, ctx.Err()
-	}
-	f := &search{server: s, ctx: ctx, who: who, query: q, looks: maxLooks}
-	if err := f.run(); err != nil {
+// answerSearch finds what a query means, in a place that is given back before the
+// answer is sent.
+func (s *Server) answerSearch(c echo.Context, q *aql.Query) (a searched, err error) {
+	done, err := s.searches.take(c, "searches")
+	if err != nil {
 		return a, err
 	}
-	return f.answer()
+	defer done()
+	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTime)
+	defer cancel()
+	f := &search{server: s, ctx: ctx, who: caller(c), query: q, looks: maxLooks}
+	if err = f.run(); err == nil {
+		a, err = f.answer()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &node.Error{Kind: node.ErrTooLarge, Text: fmt.Sprintf("the search took longer than %v; narrow it: name the repository and the path, or the beginning of it", searchTime), Err: err}
+	}
+	return a, err
 }
 
 // run finds the items.
 func (f *search) run() error {
-	reaches := f.query.Reaches()
-	if len(reaches) > 1 {
-		f.seen = map[string]bool{}
+	targets, err := f.targets()
+	if err != nil {
+		return err
 	}
-	for _, r := range reaches {
-		repos, err := f.repos(r)
-		if err != nil {
+	for _, t := range targets {
+		if err := f.in(t); err != nil || f.full {
 			return err
-		}
-		for _, name := range repos {
-			if err := f.in(name, r); err != nil || f.full {
-				return err
-			}
 		}
 	}
 	f.cut()
 	return nil
 }
 
-// repos returns the repositories in which a query is to look. A virtual one counts
-// only where it is named: else its members do.
-func (f *search) repos(r aql.Reach) ([]events.RepoName, error) {
-	if r.Literal() {
-		name, err := events.ParseRepoName(r.Repo)
-		if err != nil {
-			return nil, nil // there can be none
-		}
-		return []events.RepoName{name}, nil
-	}
-	all, err := f.server.node.Repos(f.who)
-	var names []events.RepoName
-	for _, info := range all {
-		if info.Kind != events.Virtual && (r.Repo == "" || aql.Wildcard(r.Repo, info.Name.String())) {
-			names = append(names, info.Name)
-		}
-	}
-	return names, err
-}
-
 // in looks in one repository. What the caller may not read is not there.
-func (f *search) in(name events.RepoName, r aql.Reach) error {
-	q := node.ItemQuery{Repo: name, Prefix: r.Prefix(), Properties: f.query.NeedsProperties(), Looks: &f.looks}
-	for i, err := range f.server.node.Items(f.ctx, f.who, q) {
-		switch {
-		case errors.Is(err, node.ErrNotFound), errors.Is(err, node.ErrForbidden), errors.Is(err, node.ErrUnauthorized) && (f.who.Known() || !r.Literal()):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := f.held(name, i); err != nil || f.full {
-			return err
+func (f *search) in(t target) error {
+	for _, prefix := range t.prefixes {
+		q := node.ItemQuery{Repo: t.repo, Prefix: prefix, Properties: f.query.NeedsProperties(), Looks: &f.looks}
+		for i, err := range f.server.node.Items(f.ctx, f.who, q) {
+			switch {
+			case errors.Is(err, node.ErrNotFound), errors.Is(err, node.ErrForbidden), errors.Is(err, node.ErrUnauthorized) && (f.who.Known() || !t.named):
+				return nil
+			case err != nil:
+				return err
+			}
+			if err := f.held(t.repo, i); err != nil || f.full {
+				return err
+			}
 		}
 	}
 	return nil
@@ -163,9 +142,12 @@ func (f *search) held(asked events.RepoName, i node.Item) error {
 	}
 	v.Repo = i.Repo.String()
 	if f.seen != nil {
-		key := v.Repo + "/" + v.Path + "/" + v.Name
+		key := events.DigestOf([]byte(v.Repo + "/" + v.Path + "/" + v.Name))
 		if f.seen[key] {
 			return nil
+		}
+		if len(f.seen) == maxSeen {
+			return fail(node.ErrTooLarge, "too much matches this query for a search in several repositories that may show the same; narrow it: name one repository")
 		}
 		f.seen[key] = true
 	}

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,23 +16,7 @@ import (
 	"registry-node/node"
 )
 
-const (
-	buildPrefix = artifactoryPrefix + "api/build/"
-
-	// maxBuilds bounds the build infos that are in memory at a time.
-	maxBuilds = 8
-)
-
-// buildPlace takes a place for a build info in memory, if one is free. Who has it
-// gives it back.
-func (s *Server) buildPlace(c echo.Context) (done func(), err error) {
-	select {
-	case s.builds <- struct{}{}:
-		return func() { <-s.builds }, nil
-	default:
-		return nil, fail(node.ErrUnavailable, "as many build infos as may be are on their way at this node; try again in a moment")
-	}
-}
+const buildPrefix = artifactoryPrefix + "api/build/"
 
 // buildParams returns the project of a request, and its parameter started.
 func buildParams(c echo.Context) (project string, started time.Time, err error) {
@@ -52,11 +39,6 @@ func (s *Server) recordBuild(c echo.Context) error {
 		return err
 	}
 	auditOf(c).Repo = project
-	done, err := s.buildPlace(c)
-	if err != nil {
-		return err
-	}
-	defer done()
 	from, err := limited(c.Response().Writer.(*writer), c.Request(), node.MaxBuildInfo, "the build info")
 	if err != nil {
 		return err
@@ -127,18 +109,21 @@ func (s *Server) showBuild(c echo.Context) error {
 	case len(names) != 2:
 		return fail(node.ErrNotFound, "there is nothing at this path; a build is at api/build/<name>/<number>")
 	}
-	done, err := s.buildPlace(c)
+	b, info, err := s.node.Build(c.Request().Context(), caller(c), events.BuildName{Project: project, Name: names[0], Number: names[1]}, started)
 	if err != nil {
 		return err
 	}
-	defer done()
-	_, info, err := s.node.Build(c.Request().Context(), caller(c), events.BuildName{Project: project, Name: names[0], Number: names[1]}, started)
-	if err != nil {
-		return err
-	}
+	defer info.Close()
+	head := fmt.Appendf(nil, `{"uri":%q,"buildInfo":`, s.buildURI(c))
 	w := c.Response().Writer.(*writer)
-	w.Header()["Cache-Control"] = cacheNever
-	send(w, c.Request(), http.StatusOK, typePlainJSON, fmt.Appendf(nil, `{"uri":%q,"buildInfo":%s}`, s.buildURI(c), info))
+	h := w.Header()
+	h["Cache-Control"], h["Content-Type"] = cacheNever, typePlainJSON
+	h["Content-Length"] = []string{strconv.FormatInt(int64(len(head))+b.Info.Size+1, 10)}
+	w.WriteHeader(http.StatusOK)
+	_, err = io.Copy(w, io.MultiReader(bytes.NewReader(head), info, strings.NewReader("}")))
+	if err != nil {
+		s.logger.Debug("a build info is not sent to its end", "build", b.Name, "error", err)
+	}
 	return nil
 }
 

@@ -130,6 +130,7 @@ func TestSearch(t *testing.T) {
 		{`items.find({"repo":{"$match":"*"}}).include("name","repo","path")`, all},
 		{`items.find().include("name","repo","path")`, all},
 		{`items.find({"$or":[{"repo":"local"},{"name":"v1.0.0.zip"}]}).include("name","repo","path")`, all}, // each once
+		{`items.find({"$or":[{"repo":"local"},{"repo":"all"},{"repo":{"$match":"loc*"}},{"repo":{"$match":"*"},"path":{"$match":"corp*"}}]}).include("name","repo","path")`, all},
 		{`items.find({"repo":"all","path":"corp.test/b/@v"}).include("name","repo","path")`, slices.Concat(b0, b1)},
 		{`items.find({"repo":"nowhere"}).include("name","repo","path")`, nil}, {`items.find({"repo":"No-Repo"}).include("name","repo","path")`, nil},
 	} {

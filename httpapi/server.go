@@ -69,9 +69,8 @@ type Server struct {
 	// streams has a place for each stream that is open, exports for each export of
 	// the audit log.
 	streams, exports chan struct{}
-	// searches has a place for each search that is under way, builds for each build
-	// info that is coming in or going out.
-	searches, builds chan struct{}
+	// searches has a place for each search that is under way.
+	searches *places
 }
 
 // New returns a server for n, which must stay open while requests are served.
@@ -86,8 +85,8 @@ func New(n *node.Node, o Options) *Server {
 		node: n, logger: o.Logger, grace: cmp.Or(o.Grace, 10*time.Second), pace: paceTime, header: headerTimeout, conns: o.Conns.limits(),
 		via: n.Via(), metrics: newMetrics(n, o.AccessLog, o.AuditLog), access: o.AccessLog, audit: o.AuditLog,
 		streams: make(chan struct{}, maxStreams), exports: make(chan struct{}, maxExports),
-		searches: make(chan struct{}, maxSearches), builds: make(chan struct{}, maxBuilds),
-		proxies: o.TrustedProxies, hsts: o.HSTS, failures: newFailures(), limiter: newLimiter(o.Limits),
+		searches: newPlaces(maxSearches, userSearches),
+		proxies:  o.TrustedProxies, hsts: o.HSTS, failures: newFailures(), limiter: newLimiter(o.Limits),
 	}
 }
 

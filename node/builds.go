@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node/access"
+	"registry-node/node/blob"
 )
 
 // Builds are what CI systems tell of a run: what it took and made, a document that the
@@ -27,6 +27,8 @@ const (
 	// noProject stands in the name of that repository for builds without a project.
 	noProject = "artifactory"
 
+	// maxBuildTurns bounds the build infos that are in memory at a time.
+	maxBuildTurns = 4
 	// maxBuildLooks bounds the records that a list of builds looks at.
 	maxBuildLooks = 200_000
 	// maxBuildsDeleted bounds the numbers that one deletion names.
@@ -66,29 +68,32 @@ func (n *Node) RecordBuild(ctx context.Context, who *access.Caller, project stri
 	if err := n.mayBuilds(who, access.Publish, events.BuildName{Project: project}); err != nil {
 		return events.BuildName{}, err
 	}
-	info, err := io.ReadAll(io.LimitReader(body, MaxBuildInfo+1))
-	if err != nil {
+	if err := n.space.check(); err != nil {
 		return events.BuildName{}, err
 	}
-	if len(info) > MaxBuildInfo {
-		return events.BuildName{}, fail(ErrTooLarge, "the build info is larger than %d MiB", MaxBuildInfo>>20)
-	}
-	b, err := parseBuildInfo(info)
+	stage, err := n.blobs.store.Stage(ctx, MaxBuildInfo)
 	if err != nil {
-		return b.BuildName, because(err, ErrInvalid, "the build info is not what is wanted: %v", err)
+		return events.BuildName{}, storeFailed(err, "build info")
+	}
+	defer stage.Discard()
+	if _, err := io.Copy(stage, body); errors.Is(err, blob.ErrTooLarge) {
+		return events.BuildName{}, fail(ErrTooLarge, "the build info is larger than %d MiB", MaxBuildInfo>>20)
+	} else if err != nil {
+		return events.BuildName{}, storeFailed(err, "build info")
+	}
+	b, err := n.stagedBuildInfo(ctx, stage)
+	if err != nil {
+		return b.BuildName, err
 	}
 	b.Project, b.Actor = project, who.Actor()
 	if err := checkBuild(b.BuildName); err != nil {
 		return b.BuildName, err
 	}
-	if err := n.space.check(); err != nil {
-		return b.BuildName, err
-	}
 	// As in admit: until it is recorded, the blob is there without a record.
 	n.blobs.admitting.RLock()
 	defer n.blobs.admitting.RUnlock()
-	b.Info = events.Blob{Digest: events.DigestOf(info), Size: int64(len(info))}
-	if err := n.blobs.store.Put(ctx, b.Info.Digest, b.Info.Size, bytes.NewReader(info)); err != nil {
+	b.Info = events.Blob{Digest: stage.Digest(), Size: stage.Size()}
+	if _, err := stage.Commit(b.Info.Digest); err != nil {
 		return b.BuildName, storeFailed(err, "build "+b.Name)
 	}
 	if err := n.recheck(ctx, who); err != nil { // the upload may have taken minutes
@@ -96,6 +101,25 @@ func (n *Node) RecordBuild(ctx context.Context, who *access.Caller, project stri
 	}
 	_, err = n.commits.propose(ctx, func(v view) ([]events.Body, error) { return v.recordBuild(b) })
 	return b.BuildName, err
+}
+
+// stagedBuildInfo returns what a build info says of itself. Only few are in memory at
+// a time, for as long as it takes to read them.
+func (n *Node) stagedBuildInfo(ctx context.Context, stage *blob.Stage) (b events.BuildRecorded, err error) {
+	select {
+	case n.buildTurns <- struct{}{}:
+		defer func() { <-n.buildTurns }()
+	case <-ctx.Done():
+		return b, context.Cause(ctx)
+	}
+	info := make([]byte, stage.Size())
+	if _, err := stage.ReadAt(info, 0); err != nil {
+		return b, err
+	}
+	if b, err = parseBuildInfo(info); err != nil {
+		err = because(err, ErrInvalid, "the build info is not what is wanted: %v", err)
+	}
+	return b, err
 }
 
 // recordBuild returns what records a run, nothing if it is recorded.
@@ -152,10 +176,10 @@ func (n *Node) Builds(ctx context.Context, who *access.Caller, project, name str
 const LatestBuild = "LATEST"
 
 // Build returns a run of a build with its build info: that which started at a time,
-// or, if that is zero, the last one of the number. If the bytes are not here they are
-// fetched from another site. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid,
+// or, if that is zero, the last one of the number. The caller closes info, which has
+// b.Info.Size bytes. If they are not here they are fetched from another site. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid,
 // ErrNotFound, ErrTooLarge (as Builds, for LatestBuild), ErrUnavailable.
-func (n *Node) Build(ctx context.Context, who *access.Caller, name events.BuildName, started time.Time) (b events.Build, info []byte, err error) {
+func (n *Node) Build(ctx context.Context, who *access.Caller, name events.BuildName, started time.Time) (b events.Build, info io.ReadCloser, err error) {
 	if err := n.mayBuilds(who, access.Read, name); err != nil {
 		return b, nil, err
 	}
@@ -198,13 +222,16 @@ func (n *Node) runs(ctx context.Context, who *access.Caller, name events.BuildNa
 }
 
 // buildInfo returns the build info of a run.
-func (n *Node) buildInfo(ctx context.Context, b events.Build) ([]byte, error) {
+func (n *Node) buildInfo(ctx context.Context, b events.Build) (io.ReadCloser, error) {
 	if b.Info.Size > MaxBuildInfo {
 		return nil, fail(ErrUnavailable, "the build info that site %s states is larger than one may be", b.Event.Site)
 	}
-	info, ok, err := n.readBlob(ctx, b.Info)
-	if ok || err != nil {
-		return info, err
+	info, ok, err := n.blobs.open(ctx, b.Info)
+	if ok {
+		return info.File, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("build info: %w", err)
 	}
 	for _, v := range statedIn(b.Event, events.BuildRecorded{BuildName: b.BuildName, Started: b.Started, Info: b.Info}) {
 		a := n.sites.arrive(v)
@@ -212,21 +239,10 @@ func (n *Node) buildInfo(ctx context.Context, b events.Build) ([]byte, error) {
 		a.leave()
 	}
 	if err == nil {
-		info, ok, err = n.readBlob(ctx, b.Info)
+		info, ok, err = n.blobs.open(ctx, b.Info)
 	}
 	if err != nil || !ok {
 		return nil, because(opaque(err), ErrUnavailable, "the build info is not here yet, and no site that has it can be reached: it was recorded at site %s; try again later", b.Event.Site)
 	}
-	return info, nil
-}
-
-// readBlob returns the bytes of a small blob; ok is false if it is not here.
-func (n *Node) readBlob(ctx context.Context, b events.Blob) (data []byte, ok bool, err error) {
-	f, ok, err := n.blobs.open(ctx, b)
-	if err != nil || !ok {
-		return nil, false, err
-	}
-	data = make([]byte, f.Size)
-	_, err = f.ReadAt(data, 0)
-	return data, err == nil, errors.Join(err, f.Close())
+	return info.File, nil
 }

@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,12 @@ func recordBuild(t *testing.T, n *node.Node, info string) {
 func buildOf(t *testing.T, n *node.Node, number string) (string, error) {
 	t.Helper()
 	_, info, err := n.Build(t.Context(), op, events.BuildName{Name: "app", Number: number}, time.Time{})
-	return string(info), err
+	if err != nil {
+		return "", err
+	}
+	defer info.Close()
+	text, err := io.ReadAll(info)
+	return string(text), err
 }
 
 // TestBuildsAcrossSites records builds at two sites and reads them at both, deletes

@@ -135,6 +135,7 @@ func (n *Node) evict(blobs []events.Blob, e *Evicted) error {
 		if err != nil {
 			return err
 		}
+		n.forgetSums(b.Digest)
 		if ok {
 			e.Blobs++
 			e.Bytes += b.Size

@@ -16,3 +16,9 @@ func (n *Node) LoseBlob(d events.Digest) error {
 
 // RoomForProperties reports why a record of properties takes no change.
 var RoomForProperties = roomForProperties
+
+// HasSums reports whether checksums of a blob are kept.
+func (n *Node) HasSums(d events.Digest) bool {
+	_, ok, err := n.index.Load().Local(sumsSpace).Get(d.Hex())
+	return ok && err == nil
+}

@@ -71,20 +71,20 @@ func TestItems(t *testing.T) {
 		looks        int
 		want         []string
 	}{
-		{"local", "", 11, local},
-		{"public", "", 2, public}, // a purge is stated in all repositories,
-		{"all", "", 13, slices.Concat(local, public)},
-		{"local", "corp.example/", 11, local},
-		{"local", "corp.example/a/", 6, slices.Concat(a("v1.0.0"), a("v1.0.0-rc.zip.1"), a("v1.1.0"), a("v1.10.0"), filesOf("local", "corp.example/a/v2", "v2.0.0"))},
-		{"local", "corp.example/a/@v", 4, slices.Concat(a("v1.0.0"), a("v1.0.0-rc.zip.1"), a("v1.1.0"), a("v1.10.0"))},
-		{"local", "corp.example/a/@v/v1.1", 2, slices.Concat(a("v1.1.0"), a("v1.10.0"))},
-		{"local", "corp.example/a/@v/v1.0.0.zip", 2, a("v1.0.0")[2:]},
-		{"local", "corp.example/a/@v/v1.0.0-rc.zip", 1, a("v1.0.0-rc.zip.1")},
-		{"local", "corp.example/a/@v/v1.0.0-rc.zip.1.z", 1, a("v1.0.0-rc.zip.1")[2:]},
-		{"local", "corp.example/none/@v/v1.0.0.zip", 0, nil},
-		{"local", "corp.example/gone/@v/v1.0.0.zip", 1, nil},
-		{"local", "/@v/", 11, nil},
-		{"local", "\x00", 0, nil},
+		{"local", "", 12, local},
+		{"public", "", 4, public}, // a purge is stated in all repositories,
+		{"all", "", 16, slices.Concat(local, public)},
+		{"local", "corp.example/", 12, local},
+		{"local", "corp.example/a/", 7, slices.Concat(a("v1.0.0"), a("v1.0.0-rc.zip.1"), a("v1.1.0"), a("v1.10.0"), filesOf("local", "corp.example/a/v2", "v2.0.0"))},
+		{"local", "corp.example/a/@v", 5, slices.Concat(a("v1.0.0"), a("v1.0.0-rc.zip.1"), a("v1.1.0"), a("v1.10.0"))},
+		{"local", "corp.example/a/@v/v1.1", 3, slices.Concat(a("v1.1.0"), a("v1.10.0"))},
+		{"local", "corp.example/a/@v/v1.0.0.zip", 3, a("v1.0.0")[2:]},
+		{"local", "corp.example/a/@v/v1.0.0-rc.zip", 2, a("v1.0.0-rc.zip.1")},
+		{"local", "corp.example/a/@v/v1.0.0-rc.zip.1.z", 2, a("v1.0.0-rc.zip.1")[2:]},
+		{"local", "corp.example/none/@v/v1.0.0.zip", 1, nil},
+		{"local", "corp.example/gone/@v/v1.0.0.zip", 2, nil},
+		{"local", "/@v/", 12, nil},
+		{"local", "\x00", 1, nil},
 	} {
 		looks := 100
 		same(t, c.repo+" "+c.prefix, items(t, n, op, node.ItemQuery{Repo: name(c.repo), Prefix: c.prefix, Looks: &looks}), c.want)
@@ -96,7 +96,27 @@ func TestItems(t *testing.T) {
 		t.Errorf("the upstream was asked %d times", now-asked)
 	}
 
+	// Where there is nothing it looks, too, and not for ever.
 	looks := 3
+	for range 3 {
+		items(t, n, op, node.ItemQuery{Repo: name("local"), Prefix: "corp.example/none", Looks: &looks})
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, c := range []struct {
+		ctx  context.Context
+		left int
+		want error
+	}{{t.Context(), 0, node.ErrTooLarge}, {ended, 1, context.Canceled}} {
+		var got error
+		for _, err := range n.Items(c.ctx, op, node.ItemQuery{Repo: name("local"), Prefix: "corp.example/none", Looks: &c.left}) {
+			got = err
+		}
+		if !errors.Is(got, c.want) || looks != 0 {
+			t.Errorf("%v, %d looks are left, want %v", got, looks, c.want)
+		}
+	}
+	looks = 3
 	for _, err := range n.Items(t.Context(), op, node.ItemQuery{Repo: name("local"), Looks: &looks}) {
 		if err != nil && !errors.Is(err, node.ErrTooLarge) {
 			t.Error(err)
@@ -135,8 +155,8 @@ func TestItemsAndRights(t *testing.T) {
 		looks        int
 		want         []string
 	}{
-		{"local", "", 4, want}, {"all", "", 4, want}, {"local", "corp.example/a", 4, want},
-		{"local", "corp.example/a/secret", 1, nil}, {"local", "corp.example/a/secret/@v/v1", 1, nil}, {"local", "corp.example/a/s", 1, nil},
+		{"local", "", 6, want}, {"all", "", 6, want}, {"local", "corp.example/a", 6, want},
+		{"local", "corp.example/a/secret", 3, nil}, {"local", "corp.example/a/secret/@v/v1", 3, nil}, {"local", "corp.example/a/s", 3, nil},
 	} {
 		looks := 100
 		same(t, c.repo+" "+c.prefix, items(t, n, alice, node.ItemQuery{Repo: name(c.repo), Prefix: c.prefix, Looks: &looks}), c.want)

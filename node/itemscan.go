@@ -22,8 +22,9 @@ type ItemQuery struct {
 	Prefix string
 	// Properties says that they are wanted, too.
 	Properties bool
-	// Looks is how many records may be looked at; what is looked at is taken from it,
-	// shown or not, so that several queries may share it. Nil: as many as there are.
+	// Looks is how many records may be looked at, and how often one may be looked for,
+	// found or not; all that is taken from it, so that several queries may share it.
+	// Nil: as many as there are.
 	Looks *int
 }
 
@@ -98,6 +99,9 @@ func (s *itemScan) scan(m *events.Repo) error {
 // walk yields items from the first record behind last on. If there is a module of
 // which nothing may be shown, it ends and returns its path.
 func (s *itemScan) walk(m *events.Repo, prefix, last string) (passed string, err error) {
+	if err := s.look(); err != nil { // also where there is nothing
+		return "", err
+	}
 	for rec, err := range s.asked.node.index.Load().Behind(prefix, last) {
 		if err == nil {
 			err = s.look()
@@ -119,7 +123,7 @@ func (s *itemScan) walk(m *events.Repo, prefix, last string) (passed string, err
 	return "", nil
 }
 
-// look counts a record that is looked at.
+// look counts a record that is looked at, or for.
 func (s *itemScan) look() error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)

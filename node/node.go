@@ -89,8 +89,10 @@ type Node struct {
 	passwords *passwords
 	uses      *uses     // of tokens
 	sums      *fileSums // of blobs
-	webhooks  *webhooks
-	parts     *heldParts
+	// buildTurns has a place for each build info that is in memory.
+	buildTurns chan struct{}
+	webhooks   *webhooks
+	parts      *heldParts
 	// offline says that this node asks no upstream.
 	offline atomic.Bool
 
@@ -165,7 +167,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.webhooks = newWebhooks(n)
 	n.parts = newParts(cmp.Or(opts.HoldTime, holdTime))
 	n.uses = newUses(n.index.Load, n.logger)
-	n.sums = newFileSums(n.life)
+	n.sums, n.buildTurns = newFileSums(n.life), make(chan struct{}, maxBuildTurns)
 	if n.passwords, err = newPasswords(cmp.Or(opts.passwordCost, passwordCost)); err != nil {
 		return nil, err
 	}

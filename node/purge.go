@@ -186,7 +186,9 @@ func (n *Node) erase(d events.Digest) error {
 	if err != nil || !purged {
 		return err
 	}
-	_, err = n.blobs.store.Erase(d)
+	if _, err = n.blobs.store.Erase(d); err == nil {
+		n.forgetSums(d)
+	}
 	return err
 }
 

@@ -95,3 +95,11 @@ func (n *Node) computeSums(ctx context.Context, b events.Blob) (s Sums, err erro
 	n.sums.known.put(b.Digest, s)
 	return s, n.index.Load().Local(sumsSpace).Set(b.Digest.Hex(), row)
 }
+
+// forgetSums forgets the checksums of a blob that has been removed. It is not to fail
+// where the disk is full: then a few bytes are left.
+func (n *Node) forgetSums(d events.Digest) {
+	if err := n.index.Load().Local(sumsSpace).Delete(d.Hex()); err != nil {
+		n.logger.Warn("the checksums of a blob that was removed are left", "digest", d, "error", err)
+	}
+}

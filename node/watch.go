@@ -194,6 +194,7 @@ func (n *Node) removeOrphan(d events.Digest, age time.Duration) error {
 	if _, err := n.blobs.store.Remove(d); err != nil {
 		return err
 	}
+	n.forgetSums(d)
 	n.logger.Info("blob that nothing refers to is removed", "digest", d, "bytes", f.Size)
 	return nil
 }

@@ -185,9 +185,12 @@ func (p *parser) test(key string, o op) (criterion, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o == opMatch || o == opNmatch {
+		value = plainPattern(value)
+	}
 	if property, ok := strings.CutPrefix(key, "@"); ok && property != "" {
 		p.reads = true
-		return propertyTest{property, o, value}, nil
+		return propertyTest{plainPattern(property), o, value}, nil
 	}
 	f, err := fieldNamed(key)
 	if err != nil {
@@ -211,6 +214,14 @@ func (p *parser) test(key string, o op) (criterion, error) {
 		at.Modified = at.Created
 	}
 	return orderTest{f, o, at}, err
+}
+
+// plainPattern returns a pattern that matches what p does, without runs of *.
+func plainPattern(p string) string {
+	for strings.Contains(p, "**") {
+		p = strings.ReplaceAll(p, "**", "*")
+	}
+	return p
 }
 
 func fieldNamed(name string) (field, error) {

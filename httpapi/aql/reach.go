@@ -15,9 +15,10 @@ type Reach struct {
 	name string // what the name begins with
 }
 
-// maxReaches bounds what criteria that must all hold are made of: beyond, one of them
-// alone says where to look.
-const maxReaches = 4096
+// maxReaches bounds where a query looks: beyond, it looks in more at a time. Of
+// criteria that must all hold, one alone then says where; of others only the
+// repositories count, or nothing.
+const maxReaches = 256
 
 // Prefix returns what the paths of the items with their names begin with.
 func (r Reach) Prefix() string {
@@ -52,11 +53,30 @@ func (g group) reaches() []Reach {
 		for _, c := range g.of {
 			list = append(list, c.reaches()...)
 		}
-		return list
+		return wider(list)
 	}
 	list := []Reach{{}}
 	for _, c := range g.of {
 		list = both(list, c.reaches())
+	}
+	return list
+}
+
+// wider returns where all is that is in one of list, and more if they are many.
+func wider(list []Reach) []Reach {
+	if len(list) <= maxReaches {
+		return list
+	}
+	names := map[string]bool{}
+	for _, r := range list {
+		names[r.Repo] = true
+	}
+	if len(names) > maxReaches || names[""] {
+		return []Reach{{}}
+	}
+	list = nil
+	for name := range names {
+		list = append(list, Reach{Repo: name})
 	}
 	return list
 }
