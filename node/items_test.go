@@ -204,6 +204,15 @@ func TestItemSums(t *testing.T) {
 			t.Errorf("%v: %v", c, err)
 		}
 	}
+	// They go with the bytes.
+	zip := must(repo(t, n, "local").Item(t.Context(), mv, events.ZipFile)).SHA256()
+	if !n.HasSums(zip) {
+		t.Error("no checksums are kept")
+	}
+	if _, err := n.Purge(t.Context(), op, mv, "a test"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the checksums to go", func() bool { return !n.HasBlob(zip) && !n.HasSums(zip) })
 }
 
 // TestItemsOfVirtual holds that of a version which two members have, the one that
