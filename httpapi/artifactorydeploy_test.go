@@ -71,7 +71,7 @@ func TestGoPublish(t *testing.T) {
 			}
 		}
 	}
-	for _, file := range []string{"zip", "mod"} {
+	for _, file := range []string{"zip", "mod", "info"} {
 		for _, path := range []string{"/artifactory/local/corp.test/Acme/Tiny/@v/v1.2.3.", "/artifactory/all/corp.test/%21acme/!tiny/@v/v1.2.3.", "/artifactory/api/go/all/corp.test/Acme/Tiny/@v/v1.2.3.", "/go/local/corp.test/!acme/!tiny/@v/v1.2.3."} {
 			if a := j.ask("GET", path+file); a.status != 200 || a.body != p.text(file) {
 				t.Errorf("%s%s: %d %.60q", path, file, a.status, a.body)
@@ -253,7 +253,7 @@ func TestChecksumDeploy(t *testing.T) {
 func TestUploadInAnyOrder(t *testing.T) {
 	j := newJFrog(t)
 	token := j.as("Bearer " + j.token(`{"user":"alice"}`))
-	for i, order := range [][]string{{"zip", "mod", "info"}, {"mod", "info", "zip"}, {"zip", "info", "mod"}, nil} {
+	for i, order := range [][]string{{"zip", "mod", "info"}, {"mod", "info", "zip"}, {"zip", "info", "mod"}, {"info", "zip", "mod"}, nil} {
 		p := token.parts("corp.test/a", fmt.Sprintf("v1.0.%d", i))
 		put := func(file string) {
 			if a := token.upload("/artifactory/local/corp.test/a/@v/"+p.mv.Version+"."+file, p.text(file)); a.status != 201 {

@@ -86,7 +86,7 @@ func (n *Node) place(ctx context.Context, p placing) (Deployed, error) {
 	if err := p.conflict(p.repo, v, p.content); err != nil {
 		return Deployed{}, err
 	}
-	if p.part.File == events.InfoFile && !h.Done && (p.part.InOrder || !ok) {
+	if p.part.File == events.InfoFile && !h.Done && p.part.InOrder {
 		return Deployed{}, fail(ErrExists, "%v is not in repository %s yet: its zip and its go.mod come before its info", p.mv, p.repo.Name)
 	}
 	if h, err = n.joined(p, h); err != nil {
