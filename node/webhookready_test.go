@@ -129,7 +129,7 @@ func TestWebhookDeadLettersTakeTurns(t *testing.T) {
 	if _, err := h.node.RetryWebhook(op, "ci"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the second round", func() bool { return h.deliveries().Dead[0].Tries == 6 })
+	waitFor(t, "the second round", func() bool { return h.deliveries().Dead[0].Tries >= 6 }) // 7 if it was woken in the midst of it
 	stateBlocks(t, h.node, "three")
 	h.wants("a", "two three")
 	h.answers(nil)
