@@ -173,7 +173,7 @@ func (n *Node) StepWebhook() {
 // PutDeadLetter has an event be a dead letter of a webhook.
 func (n *Node) PutDeadLetter(name string, id events.EventID) error {
 	hook, _ := n.directory().Webhook(name)
-	return hookLog{hook.ID, id.Site}.putDead(n.index.Load(), deadLetter{Event: id})
+	return hookLog{hook.ID, id.Site}.putDead(n.index.Load(), WebhookDead{Event: id})
 }
 
 // HearHead has a node believe that a log goes on up to an entry; the zero Mark is not

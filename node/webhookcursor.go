@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
-	"time"
 
 	"registry-node/events"
 	"registry-node/node/index"
@@ -136,24 +135,11 @@ func entryNumbered(x *index.Index, log events.Site, seq uint64, epoch uint32) (e
 	return events.Entry{}, fmt.Errorf("entry %d of the log of site %s is not in the index", seq, log)
 }
 
-// deadSpace has what receivers refused, see deadLetter: by webhook, log and event.
+// deadSpace has what receivers refused, see WebhookDead: by webhook, log and event.
 const deadSpace = "webhook-dead"
 
 // maxDead bounds the dead letters of a webhook in a log.
 const maxDead = 1000
-
-// deadLetter is an event that the receiver refused. The event itself is in the log.
-type deadLetter struct {
-	Event events.EventID `json:"event"`
-	Type  events.Type    `json:"type"`
-	Since time.Time      `json:"since"`
-	Tries int            `json:"tries"`
-	// Problem is why, and Answer what the receiver said.
-	Problem string `json:"problem"`
-	Answer  string `json:"answer,omitempty"`
-	// Again says that it is to be told once more.
-	Again bool `json:"again,omitempty"`
-}
 
 // deadKey returns the key of a dead letter; keys are in log order.
 func (k hookLog) deadKey(id events.EventID) string {
@@ -161,13 +147,13 @@ func (k hookLog) deadKey(id events.EventID) string {
 }
 
 // deadLetters returns the dead letters of a log, oldest entry first.
-func (k hookLog) deadLetters(x *index.Index) ([]deadLetter, error) {
-	list := []deadLetter{}
+func (k hookLog) deadLetters(x *index.Index) ([]WebhookDead, error) {
+	list := []WebhookDead{}
 	for row, err := range x.Local(deadSpace).All(k.String() + " ") {
 		if err != nil {
 			return nil, err
 		}
-		var d deadLetter
+		var d WebhookDead
 		if err := json.Unmarshal(row.Value, &d); err != nil {
 			return nil, fmt.Errorf("dead letter %q: %w", row.Key, err)
 		}
@@ -176,7 +162,7 @@ func (k hookLog) deadLetters(x *index.Index) ([]deadLetter, error) {
 	return list, nil
 }
 
-func (k hookLog) putDead(x *index.Index, d deadLetter) error {
+func (k hookLog) putDead(x *index.Index, d WebhookDead) error {
 	raw, err := json.Marshal(d)
 	if err != nil {
 		return err

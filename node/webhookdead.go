@@ -52,14 +52,14 @@ func (t *teller) tellDead(ctx context.Context, hook events.ActiveWebhook) time.D
 }
 
 // firstRevived returns the oldest dead letter that is to be told again.
-func (k hookLog) firstRevived(x *index.Index) (deadLetter, bool, error) {
+func (k hookLog) firstRevived(x *index.Index) (WebhookDead, bool, error) {
 	letters, err := k.deadLetters(x)
 	for _, d := range letters {
 		if d.Again {
 			return d, true, nil
 		}
 	}
-	return deadLetter{}, false, err
+	return WebhookDead{}, false, err
 }
 
 // entryOf returns the entry that has an event.
@@ -74,7 +74,7 @@ func (k hookLog) entryOf(x *index.Index, id events.EventID) (events.Entry, bool,
 
 // settleDead writes down what became of a dead letter that was told again: nil if it
 // is none any more. One that was given up meanwhile stays so.
-func (t *teller) settleDead(ctx context.Context, id events.EventID, now *deadLetter) time.Duration {
+func (t *teller) settleDead(ctx context.Context, id events.EventID, now *WebhookDead) time.Duration {
 	x := t.x
 	t.deadMu.Lock()
 	defer t.deadMu.Unlock()

@@ -44,14 +44,15 @@ type WebhookLog struct {
 	DeadLetters int    `json:"dead_letters"`
 }
 
-// WebhookDead is an event that a receiver refused.
+// WebhookDead is an event that a receiver refused, as it is kept and shown: a dead
+// letter. The event itself is in the log.
 type WebhookDead struct {
 	Event   events.EventID `json:"event"`
 	Type    events.Type    `json:"type"`
 	Since   time.Time      `json:"since"`
 	Tries   int            `json:"tries"`
-	Problem string         `json:"problem"`
-	Answer  string         `json:"answer,omitempty"`
+	Problem string         `json:"problem"`          // why
+	Answer  string         `json:"answer,omitempty"` // what the receiver said
 	// Again says that it is about to be sent again.
 	Again bool `json:"again,omitempty"`
 }
@@ -78,7 +79,7 @@ func (n *Node) Deliveries(who *access.Caller, name string) (WebhookDeliveries, e
 	}
 	letters, err := deadOf(x, hook.ID)
 	for _, l := range letters {
-		d.Dead = append(d.Dead, WebhookDead(l))
+		d.Dead = append(d.Dead, l)
 	}
 	return d, err
 }
@@ -119,8 +120,8 @@ func (t *teller) figures(x *index.Index) (WebhookLog, error) {
 }
 
 // deadOf returns the dead letters of a webhook in all logs.
-func deadOf(x *index.Index, id events.EventID) ([]deadLetter, error) {
-	var all []deadLetter
+func deadOf(x *index.Index, id events.EventID) ([]WebhookDead, error) {
+	var all []WebhookDead
 	heads, err := x.Heads()
 	if err != nil {
 		return nil, err

@@ -160,7 +160,7 @@ func (t *teller) bury(ev events.Event) error {
 	x := t.x
 	t.deadMu.Lock()
 	defer t.deadMu.Unlock()
-	d := deadLetter{Event: ev.ID, Type: ev.Type, Since: time.Now().UTC(), Tries: st.tries, Problem: st.problem, Answer: st.answer}
+	d := WebhookDead{Event: ev.ID, Type: ev.Type, Since: time.Now().UTC(), Tries: st.tries, Problem: st.problem, Answer: st.answer}
 	if err := errors.Join(t.putDead(x, d), t.countDead(x)); err != nil {
 		return err
 	}

@@ -36,9 +36,10 @@ signs it is a secret of each sending site. Only administrators of the registry m
 
 // webhookFlags are what is said of a webhook.
 type webhookFlags struct {
-	url, via, secret      string
-	types, repos, modules []string
-	allowHTTP, disabled   bool
+	url, via, secret    string
+	types, repos        []string
+	modules             []events.Pattern
+	allowHTTP, disabled bool
 }
 
 func (f *webhookFlags) addFlags(cmd *cobra.Command) {
@@ -47,21 +48,14 @@ func (f *webhookFlags) addFlags(cmd *cobra.Command) {
 	fs.StringVar(&f.secret, "secret", "", "`name` of the secret of the kind webhook that signs what is sent")
 	fs.StringSliceVar(&f.types, "types", nil, "tell only of these event `types`, such as version.published or version.* (default: all)")
 	fs.StringSliceVar(&f.repos, "repos", nil, "tell only of what is in these repositories (`names`, * and ? allowed)")
-	fs.StringSliceVar(&f.modules, "modules", nil, "tell only of modules that match these `patterns`")
+	fs.Var(each(&f.modules, events.ParsePattern).commas(), "modules", "tell only of modules that match these `patterns`")
 	fs.StringVar(&f.via, "via", "", "`site` that sends the events of all sites (default: each sends its own)")
 	fs.BoolVar(&f.allowHTTP, "allow-http", false, "allow plain http to another machine")
 	fs.BoolVar(&f.disabled, "disabled", false, "send nothing for now; what happens meanwhile is told later")
 }
 
 func (f webhookFlags) webhook() (w events.Webhook, err error) {
-	w = events.Webhook{URL: f.url, Insecure: f.allowHTTP, Types: f.types, Repos: f.repos, Secret: f.secret, Disabled: f.disabled}
-	for _, text := range f.modules {
-		p, err := events.ParsePattern(text)
-		if err != nil {
-			return w, err
-		}
-		w.Modules = append(w.Modules, p)
-	}
+	w = events.Webhook{URL: f.url, Insecure: f.allowHTTP, Types: f.types, Repos: f.repos, Modules: f.modules, Secret: f.secret, Disabled: f.disabled}
 	if f.via != "" {
 		if w.Via, err = events.ParseSite(f.via); err != nil {
 			return w, err
