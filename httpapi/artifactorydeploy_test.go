@@ -44,7 +44,8 @@ func (j *jfrog) gp(repo string, p parts, file string) answer {
 // TestGoPublish is jf go-publish into a local and a virtual repository, again, and
 // what the go command and plain clients read then.
 func TestGoPublish(t *testing.T) {
-	j := newJFrog(t).alice()
+	j := newJFrog(t)
+	j = j.as(basic("alice", j.token(`{"user":"alice"}`)))
 	if v := j.ask("GET", "/artifactory/api/system/version"); v.status != 200 || !strings.HasPrefix(v.body, `{"version":"7.77.5",`) || v.header.Get("Content-Type") != "application/json" {
 		t.Errorf("version: %d %s", v.status, v.body)
 	}
@@ -65,7 +66,7 @@ func TestGoPublish(t *testing.T) {
 				item.DownloadURI != "http://"+j.base+"/artifactory/local/"+name || item.URI != "http://"+j.base+"/artifactory/api/storage/local/"+name || len(item.Checksums) != 3 {
 				t.Errorf("%s: %+v", file, item)
 			}
-			l := j.as(basic("alice", jfrogPassword)).ask("GET", list)
+			l := j.ask("GET", list)
 			if whole := round > 0 || i > 0; whole && l.body != "v1.2.3\n" || !whole && l.status != 404 {
 				t.Errorf("after the %s the list is %d %q", file, l.status, l.body)
 			}
@@ -156,7 +157,8 @@ func (j *jfrog) count(kind string) int {
 // TestGoPublishRefused holds what each refusal of jf go-publish is, four times over
 // as it comes, and that nothing is stored.
 func TestGoPublishRefused(t *testing.T) {
-	j := newJFrog(t).alice()
+	j := newJFrog(t)
+	j = j.as(basic("alice", j.token(`{"user":"alice"}`)))
 	good := j.parts("corp.test/a", "v1.0.0")
 	bad := j.parts("corp.test/a", "v1.0.0")
 	bad.mod = "module corp.test/b\n"
@@ -212,7 +214,8 @@ func TestGoPublishRefused(t *testing.T) {
 // TestChecksumDeploy: jf rt upload asks first whether a file is there, with an empty
 // body, and never makes one of that.
 func TestChecksumDeploy(t *testing.T) {
-	j := newJFrog(t).alice()
+	j := newJFrog(t)
+	j = j.as(basic("alice", j.token(`{"user":"alice"}`)))
 	p := j.parts("corp.test/a", "v1.0.0")
 	known := func(file, body string) answer {
 		t.Helper()

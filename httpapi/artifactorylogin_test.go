@@ -13,7 +13,7 @@ import (
 // TestConfigAdd is jf config add: with a password, with a wrong one, and what it
 // makes of the answer.
 func TestConfigAdd(t *testing.T) {
-	j := newJFrog(t)
+	j := newJFrog(t).withPassword()
 	a := j.as(basic("Alice", jfrogPassword)).ask("GET", "/artifactory/api/security/encryptedPassword")
 	if a.status != 200 || a.body != jfrogPassword || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %q %v", a.status, a.body, a.header)
@@ -47,7 +47,7 @@ func TestConfigAdd(t *testing.T) {
 // TestTokenExchange is what jf rt … begins with, its renewal, and where its token is
 // shown.
 func TestTokenExchange(t *testing.T) {
-	j := newJFrog(t)
+	j := newJFrog(t).withPassword()
 	a := j.alice().exchange()
 	got := decode[issued](t, a.body)
 	c := j.claims(got.AccessToken)
@@ -172,7 +172,7 @@ func TestTokenOfToken(t *testing.T) {
 // TestRepeatsOfAWrongPassword: the JFrog CLI repeats what was refused four times
 // without a pause, and then a right password gets in.
 func TestRepeatsOfAWrongPassword(t *testing.T) {
-	j := newJFrog(t)
+	j := newJFrog(t).withPassword()
 	for range 4 {
 		a := j.as(basic("alice", "wrong")).upload("/artifactory/api/go/local/corp.test/a/@v/v1.0.0.zip;go.version=v1.0.0", "x")
 		if a.status != http.StatusUnauthorized {
