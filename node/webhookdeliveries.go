@@ -78,9 +78,7 @@ func (n *Node) Deliveries(who *access.Caller, name string) (WebhookDeliveries, e
 		d.Logs = append(d.Logs, l)
 	}
 	letters, err := deadOf(x, hook.ID)
-	for _, l := range letters {
-		d.Dead = append(d.Dead, l)
-	}
+	d.Dead = append(d.Dead, letters...)
 	return d, err
 }
 
