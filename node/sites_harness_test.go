@@ -133,18 +133,18 @@ func (w *world) until(name, what string, ok func(node.Replication) bool) {
 	w.t.Fatalf("site %s: not %s in time: %s", name, what, w.text(name))
 }
 
-// equal waits until all sites that run agree, each by its own word.
+// equal waits until all sites that run agree and take writes, each by its own word.
 func (w *world) equal() {
 	w.t.Helper()
 	for name := range w.sites {
 		w.until(name, "equal", func(r node.Replication) bool {
-			connected := 0
+			ready := 0
 			for _, s := range r.Sites {
-				if s.Connected {
-					connected++
+				if s.Connected && s.Writable {
+					ready++
 				}
 			}
-			return r.Agreement == node.Equal && connected == len(w.sites)
+			return r.Agreement == node.Equal && ready == len(w.sites)
 		})
 	}
 	hashes := map[string]bool{}

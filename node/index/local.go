@@ -90,8 +90,8 @@ func (x *Index) writeLocal(sync bool, change func(*pebble.Batch) error) error {
 // Succeed has x take the place of old: it copies all local state of old into x,
 // durably, and calls adopt, which makes x the index that others find. Meanwhile
 // nobody writes local state; what is written to that of old from then on goes to
-// x. Where Succeed fails, old stays what it was. Nobody may write a Txn to old
-// meanwhile, or later.
+// x. Where Succeed fails, old stays what it was, and x, which may hold a copy that
+// ages, is of no more use. Nobody may write a Txn to old meanwhile, or later.
 func (x *Index) Succeed(old *Index, adopt func() error) error {
 	old.local.Lock()
 	defer old.local.Unlock()

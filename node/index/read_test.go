@@ -243,7 +243,7 @@ func TestLocalIsApart(t *testing.T) {
 // What is written to the local state of an index while another takes its place is
 // in that one, whoever writes it to which.
 func TestSucceed(t *testing.T) {
-	old, x := open(t), open(t)
+	old, none, x := open(t), open(t), open(t)
 	local := old.Local("work")
 	const writers, rows = 4, 300
 	var writing sync.WaitGroup
@@ -269,13 +269,13 @@ func TestSucceed(t *testing.T) {
 		<-begun
 	}
 	failed := errors.New("not now")
-	if err := x.Succeed(old, func() error { return failed }); !errors.Is(err, failed) {
+	if err := none.Succeed(old, func() error { return failed }); !errors.Is(err, failed) {
 		t.Fatal(err)
 	}
 	if err := local.Set("still/old", nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := x.Local("work").Get("still/old"); ok || err != nil {
+	if _, ok, err := none.Local("work").Get("still/old"); ok || err != nil {
 		t.Errorf("written to the one that failed to take its place: %t, %v", ok, err)
 	}
 	late := make(chan error, 1)
