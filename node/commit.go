@@ -116,11 +116,23 @@ func (c *committer) mayWrite() error {
 // of the append, the proposals before it in the same entry included, and says
 // which events to append: none if it all is there already, or why not. It is
 // called again if the events did not fit into an entry, and never concurrently
-// with another.
+// with another; nor once propose has returned, so what it writes is the caller's.
 type proposal struct {
 	ctx    context.Context
 	decide func(view) ([]events.Body, error)
 	reply  chan outcome // has room for the one outcome
+
+	deciding sync.Mutex // held while decide runs
+}
+
+// run lets the proposal decide, unless nobody waits for it any more.
+func (p *proposal) run(v view) ([]events.Body, error) {
+	p.deciding.Lock()
+	defer p.deciding.Unlock()
+	if p.ctx.Err() != nil {
+		return nil, context.Cause(p.ctx)
+	}
+	return p.decide(v)
 }
 
 type outcome struct {
@@ -163,7 +175,7 @@ func entryTime(prev time.Time) time.Time {
 // propose hands decide to the committer and waits for the outcome. If ctx ends
 // first the events may be appended nevertheless.
 func (c *committer) propose(ctx context.Context, decide func(view) ([]events.Body, error)) (receipt, error) {
-	p := &proposal{ctx, decide, make(chan outcome, 1)}
+	p := &proposal{ctx: ctx, decide: decide, reply: make(chan outcome, 1)}
 	select {
 	case c.in <- p:
 	case <-ctx.Done():
@@ -174,6 +186,8 @@ func (c *committer) propose(ctx context.Context, decide func(view) ([]events.Bod
 		receiptOf(ctx).note(o.at.Position)
 		return o.at, o.err
 	case <-ctx.Done():
+		p.deciding.Lock() // so it has run, or never will
+		defer p.deciding.Unlock()
 		return receipt{}, context.Cause(ctx)
 	}
 }
@@ -395,11 +409,7 @@ type draft struct {
 // and returns how many did.
 func (d *draft) take(batch []*proposal) int {
 	for i, p := range batch {
-		if err := p.ctx.Err(); err != nil {
-			d.errs[p] = context.Cause(p.ctx)
-			continue
-		}
-		bodies, err := p.decide(view{d.txn, d.dir, d.next(0)})
+		bodies, err := p.run(view{d.txn, d.dir, d.next(0)})
 		if err != nil || len(bodies) == 0 {
 			d.errs[p] = err
 			continue

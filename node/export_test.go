@@ -91,6 +91,12 @@ func (n *Node) Record(ctx context.Context, bodies ...events.Body) error {
 	return err
 }
 
+// Propose has the committer call decide, which appends nothing.
+func (n *Node) Propose(ctx context.Context, decide func()) error {
+	_, err := n.commits.propose(ctx, func(view) ([]events.Body, error) { decide(); return nil, nil })
+	return err
+}
+
 // PasswordCost makes a node hash passwords at another cost than bcrypt's 12.
 func (o Options) PasswordCost(cost int) Options {
 	o.passwordCost = cost
