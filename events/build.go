@@ -53,12 +53,21 @@ const maxBuildName = 255 // bytes
 
 // Check reports why a build can't be called so.
 func (n BuildName) Check() error {
-	if n.Project != "" {
-		if err := checkName(n.Project); err != nil {
-			return fmt.Errorf("project %w", err)
-		}
+	if err := n.CheckProject(); err != nil {
+		return err
 	}
 	return errors.Join(checkBuildText("name", n.Name), checkBuildText("number", n.Number))
+}
+
+// CheckProject reports what is wrong with the project, which may be none.
+func (n BuildName) CheckProject() error {
+	if n.Project == "" {
+		return nil
+	}
+	if err := checkName(n.Project); err != nil {
+		return fmt.Errorf("project %w", err)
+	}
+	return nil
 }
 
 func checkBuildText(what, s string) error {

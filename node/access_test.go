@@ -377,14 +377,57 @@ func TestManagersReachNoFurther(t *testing.T) {
 	if _, err := n.Publish(t.Context(), op, node.Publication{Repo: name("team-b"), Version: b, Zip: zipReader(t, b, goMod(b.Path))}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("team-a-all"), Kind: events.Virtual, Settings: events.RepoSettings{Members: []events.RepoName{name("team-b")}}}); err != nil {
+	if _, err := n.CreateRepo(t.Context(), root, node.NewRepo{Name: name("team-a-all"), Kind: events.Virtual, Settings: events.RepoSettings{Members: []events.RepoName{name("team-b")}}}); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := n.ChangeRepo(t.Context(), ann, name("team-a-all"), node.RepoChange{Description: str("with a member of others")}); err != nil {
+		t.Error(err)
 	}
 	for how, err := range reads(t, n, ann, "team-a-all", b) {
 		if !errors.Is(err, node.ErrForbidden) {
 			t.Errorf("%s through a virtual repository: %v", how, err)
 		}
 	}
+}
+
+// Who manages the repositories of a project can't tell by what a virtual one may have
+// for members, or by what a local one may own, which repositories of others there
+// are, nor by asking about a virtual one who may do what in them.
+func TestManagersLearnNothingOfOthers(t *testing.T) {
+	n := newTeams(t, newProxy(t))
+	record(t, n, grant("lead", "user:ann", "team-a*", "manage"), grant("root", "user:cy", "*", "manage"))
+	ann, root := login(t, n, "ann"), login(t, n, "cy")
+	for _, m := range []string{"team-b", "none"} {
+		members := []events.RepoName{name("team-a"), name(m)}
+		_, err := n.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("team-a-all"), Kind: events.Virtual, Settings: events.RepoSettings{Members: members}})
+		isKind(t, err, node.ErrForbidden, "ann may not read what is in repository "+m)
+	}
+	own := []events.RepoName{name("team-a")}
+	if _, err := n.CreateRepo(t.Context(), ann, node.NewRepo{Name: name("team-a-all"), Kind: events.Virtual, Settings: events.RepoSettings{Members: own}}); err != nil {
+		t.Fatal(err)
+	}
+	question := node.AccessQuestion{User: "ben", Action: access.Read, Repo: "team-a-all"}
+	if a, err := n.CheckAccess(ann, question); err != nil || a.Allowed {
+		t.Errorf("about a virtual repository with a member of hers: %+v, %v", a, err)
+	}
+	both := append(own, name("team-b"))
+	if _, err := n.ChangeRepo(t.Context(), root, name("team-a-all"), node.RepoChange{Members: &both}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := n.CheckAccess(ann, question)
+	isKind(t, err, node.ErrForbidden, "of which you may manage all members")
+	if a, err := n.CheckAccess(root, question); err != nil || !a.Allowed {
+		t.Errorf("an administrator: %+v, %v", a, err)
+	}
+
+	deep := pattern("corp.example/team-a/deep")
+	if _, err := n.CreateRepo(t.Context(), root, node.NewRepo{Name: name("hidden"), Kind: events.Local, Settings: events.RepoSettings{Owns: []events.Pattern{deep}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.ChangeRepo(t.Context(), ann, name("team-a"), node.RepoChange{Owns: []events.Pattern{deep}})
+	isKind(t, err, node.ErrInvalid, "is owned by another repository")
+	_, err = n.ChangeRepo(t.Context(), root, name("team-a"), node.RepoChange{Owns: []events.Pattern{deep}})
+	isKind(t, err, node.ErrInvalid, "is owned by repository hidden")
 }
 
 // Deleting hides: nobody gets the version any more, its name stays burnt.

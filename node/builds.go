@@ -44,9 +44,14 @@ func buildsNeed(a access.Action, project string) access.Need {
 }
 
 // mayBuilds reports why a caller may not do something with the builds of a project.
+// What is no name of a project never comes to the rules: the name of their repository
+// would be made of it, and the keys of the builds that are read.
 func (n *Node) mayBuilds(who *access.Caller, a access.Action, name events.BuildName) error {
 	if name.Project == noProject {
 		return fail(ErrInvalid, "a project can't be called %s: that stands for builds without one", noProject)
+	}
+	if err := name.CheckProject(); err != nil {
+		return because(err, ErrInvalid, "build: %v", err)
 	}
 	return n.allow(who, buildsNeed(a, name.Project))
 }

@@ -105,3 +105,26 @@ func TestBuildIsFetched(t *testing.T) {
 		t.Errorf("while no site has it: %v", err)
 	}
 }
+
+// TestBuildsOfAnotherProject has somebody who may read the builds of projects whose
+// names match a pattern make up such a name, of which the beginning is the name of
+// another project.
+func TestBuildsOfAnotherProject(t *testing.T) {
+	n := newTeams(t, newProxy(t))
+	record(t, n, grant("builds", "user:ann", "a*z-build-info", "read publish delete"))
+	ann := login(t, n, "ann")
+	const started = "2026-01-01T00:00:00.000+0000"
+	if _, err := n.RecordBuild(t.Context(), op, "a", strings.NewReader(`{"name":"z","number":"1","started":"`+started+`"}`)); err != nil {
+		t.Fatal(err)
+	}
+	for _, project := range []string{"a\x00z", "a/z", "A-Z"} {
+		for b, err := range n.Builds(t.Context(), ann, project, "") {
+			isKind(t, err, node.ErrInvalid, "project")
+			if b.Name != "" {
+				t.Errorf("project %q has the build %s", project, b.Name)
+			}
+		}
+		_, _, err := n.Build(t.Context(), ann, events.BuildName{Project: project, Name: "1", Number: node.LatestBuild}, time.Time{})
+		isKind(t, err, node.ErrInvalid, "project")
+	}
+}

@@ -156,7 +156,7 @@ func (n *Node) createRepo(ctx context.Context, who *access.Caller, nr NewRepo) (
 				return nil, fail(ErrExists, "a local repository called %q held versions, whose names are burnt; take it back with: registry-node repo restore %s", nr.Name, nr.Name)
 			}
 		}
-		if err := n.checkSettings(v.dir, nr.Name, nr.Kind, nr.Settings); err != nil {
+		if err := n.checkSettings(v.dir, who, nr.Name, nr.Kind, nr.Settings); err != nil {
 			return nil, err
 		}
 		return []events.Body{events.RepoCreated{Name: nr.Name, Kind: nr.Kind, Home: nr.Home, Settings: nr.Settings, Actor: who.Actor()}}, nil
@@ -195,7 +195,7 @@ func (n *Node) changeRepo(ctx context.Context, who *access.Caller, name events.R
 		if err := n.mayHave(who, name, r.Settings, s); err != nil {
 			return nil, err
 		}
-		if err := n.checkSettings(v.dir, name, r.Kind, s); err != nil {
+		if err := n.checkSettings(v.dir, who, name, r.Kind, s); err != nil {
 			return nil, err
 		}
 		return events.RepoChanged{Repo: r.ID, Kind: r.Kind, Settings: s, Actor: who.Actor()}, nil
@@ -298,7 +298,7 @@ func (n *Node) isRegistryHome(d *events.Directory) error {
 
 // checkSettings checks settings against each other and against the other
 // repositories.
-func (n *Node) checkSettings(d *events.Directory, name events.RepoName, kind events.RepoKind, s events.RepoSettings) error {
+func (n *Node) checkSettings(d *events.Directory, who *access.Caller, name events.RepoName, kind events.RepoKind, s events.RepoSettings) error {
 	if err := s.Check(kind); err != nil {
 		return because(err, ErrInvalid, "repository %s: %v", name, err)
 	}
@@ -307,7 +307,11 @@ func (n *Node) checkSettings(d *events.Directory, name events.RepoName, kind eve
 		for _, other := range d.Repos() {
 			for _, p := range s.Owns {
 				if other.Name != name && slices.Contains(other.Settings.Owns, p) {
-					return fail(ErrInvalid, "repository %s: the pattern %v is owned by repository %s", name, p, other.Name)
+					owner := "another repository"
+					if n.state.Load().readsAny(who, other.Name) {
+						owner = fmt.Sprintf("repository %s", other.Name)
+					}
+					return fail(ErrInvalid, "repository %s: the pattern %v is owned by %s", name, p, owner)
 				}
 			}
 		}
@@ -359,8 +363,9 @@ func (st *state) used(up, sumdb string) bool {
 
 // mayHave reports why a caller may not give a repository these settings: who
 // manages it may not thereby reach what others have. That are the credentials and
-// networks of the node, for which secrets, proxy and addresses inside stand, and
-// the names of modules, which what a repository owns takes from all others.
+// networks of the node, for which secrets, proxy and addresses inside stand, the
+// repositories of others, which members name, and the names of modules, which what a
+// repository owns takes from all others.
 func (n *Node) mayHave(who *access.Caller, name events.RepoName, old, s events.RepoSettings) error {
 	st := n.state.Load()
 	if err := st.allow(who, manage(name)); err != nil || st.rights.Allows(who, access.Everything) {
@@ -378,6 +383,11 @@ func (n *Node) mayHave(who *access.Caller, name events.RepoName, old, s events.R
 	}
 	if slices.ContainsFunc(old.Owns, func(p events.Pattern) bool { return !slices.Contains(s.Owns, p) }) {
 		return fail(ErrForbidden, "repository %s: that it owns a name no more is for an administrator of the registry to say, since upstreams are asked for it then", name)
+	}
+	for _, m := range s.Members { // what is no repository, or one of whom they know nothing, is told alike
+		if !slices.Contains(old.Members, m) && !st.readsAny(who, m) {
+			return denied(who, access.Need{Action: access.Read, Repo: m.String()})
+		}
 	}
 	for _, p := range s.Owns {
 		if !slices.ContainsFunc(old.Owns, func(has events.Pattern) bool { return has.Covers(p) }) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"registry-node/events"
@@ -49,8 +50,9 @@ type AccessAnswer struct {
 }
 
 // CheckAccess says whether a user may do something, as far as rules go, and by which
-// one. Others than themselves callers may ask about if they may manage the user or
-// the repository. Errors: ErrUnauthorized, ErrForbidden, ErrInvalid, ErrNotFound.
+// one. Others than themselves callers may ask about if they may manage the user, or
+// the repositories whose rules it is about: of a virtual one that is its members, too.
+// Errors: ErrUnauthorized, ErrForbidden, ErrInvalid, ErrNotFound.
 func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, error) {
 	need := access.Need{Action: q.Action, Repo: q.Repo, Module: q.Module}
 	if q.Repo == "" {
@@ -59,8 +61,8 @@ func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, 
 	st := n.state.Load()
 	rights, subject := st.rights, who
 	if q.User != "" && q.User != who.User() {
-		if !rights.Manages(who, q.User) && !rights.Manages(who, q.Repo) {
-			return AccessAnswer{}, refused(who, "you may ask about yourself, and about users and repositories that you may manage")
+		if !rights.Manages(who, q.User) && !st.managesRulesOf(who, need) {
+			return AccessAnswer{}, refused(who, "you may ask about yourself, about users and repositories that you may manage, and about virtual repositories of which you may manage all members")
 		}
 		var err error
 		var why string
@@ -85,19 +87,37 @@ func (n *Node) CheckAccess(who *access.Caller, q AccessQuestion) (AccessAnswer, 
 	return a, nil
 }
 
-// why is Table.Why where a need may be about a virtual repository: what is read or
-// published there is so in its members, and rules for these count. member is the one
-// whose rule allows it; zero if it is no virtual repository.
-func (st *state) why(who *access.Caller, need access.Need) (rule string, member events.RepoName, ok bool) {
+// managesRulesOf reports whether a caller manages the repositories whose rules say
+// whether a need is allowed.
+func (st *state) managesRulesOf(who *access.Caller, need access.Need) bool {
+	members, _ := st.stoodFor(need)
+	return st.rights.Manages(who, need.Repo) && !slices.ContainsFunc(members, func(m events.RepoName) bool { return !st.rights.Manages(who, m.String()) })
+}
+
+// stoodFor returns the repositories whose rules count for a need that is about a
+// virtual one: what is read or published there is so in its members. ok is false if
+// it is about something else.
+func (st *state) stoodFor(need access.Need) (members []events.RepoName, ok bool) {
 	name, err := events.ParseRepoName(need.Repo)
 	r := st.dir.RepoNamed(name)
-	if err != nil || r == nil || r.Deleted || r.Kind != events.Virtual || need.Action != access.Read && need.Action != access.Publish {
+	switch {
+	case err != nil || r == nil || r.Deleted || r.Kind != events.Virtual:
+		return nil, false
+	case need.Action == access.Read:
+		return r.Settings.Members, true
+	case need.Action == access.Publish:
+		return []events.RepoName{r.Settings.Deploy}, true
+	}
+	return nil, false
+}
+
+// why is Table.Why where a need may be about a virtual repository. member is the one
+// whose rule allows it; zero if it is no virtual repository.
+func (st *state) why(who *access.Caller, need access.Need) (rule string, member events.RepoName, ok bool) {
+	members, virtual := st.stoodFor(need)
+	if !virtual {
 		rule, ok = st.rights.Why(who, need)
 		return rule, events.RepoName{}, ok
-	}
-	members := r.Settings.Members
-	if need.Action == access.Publish {
-		members = []events.RepoName{r.Settings.Deploy}
 	}
 	for _, m := range members {
 		need.Repo = m.String()
