@@ -132,5 +132,15 @@ func (k Key) Version() (id RepoID, mv module.Version, ok bool) {
 	return id, module.Version{Path: parts[2], Version: parts[3]}, err == nil
 }
 
+// Build returns the build that a key of KindBuild names. ok is false for another
+// kind.
+func (k Key) Build() (name BuildName, ok bool) {
+	parts := strings.Split(k.s, keySep)
+	if k.Kind() != KindBuild || len(parts) != 4 {
+		return BuildName{}, false
+	}
+	return BuildName{Project: parts[1], Name: parts[2], Number: parts[3]}, true
+}
+
 // String shows the key to people: its parts with spaces between them.
 func (k Key) String() string { return strings.TrimSpace(strings.ReplaceAll(k.s, keySep, " ")) }

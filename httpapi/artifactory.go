@@ -31,6 +31,7 @@ func (s *Server) routeArtifactory(e *echo.Echo) {
 	e.PUT("/artifactory/*", s.deployFile)
 	e.DELETE("/artifactory/*", s.deleteFile)
 	s.routeItems(e)
+	s.routeNothing(e)
 	e.POST("/jfconnect/api/v1/backoffice/metrics/log", s.swallow)
 }
 

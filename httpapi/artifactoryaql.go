@@ -98,12 +98,19 @@ func (s *Server) answerSearch(c echo.Context, q *aql.Query) (a searched, err err
 
 // run finds the items.
 func (f *search) run() error {
+	if err := f.tellBuilds(); err != nil {
+		return err
+	}
 	targets, err := f.targets()
 	if err != nil {
 		return err
 	}
 	for _, t := range targets {
-		if err := f.in(t); err != nil || f.full {
+		look := f.in
+		if _, ok := buildProject(t.repo); ok {
+			look = f.inBuilds
+		}
+		if err := look(t); err != nil || f.full {
 			return err
 		}
 	}
@@ -135,7 +142,7 @@ func (f *search) in(t target) error {
 func (f *search) held(asked events.RepoName, i node.Item) error {
 	v := aql.Item{
 		Repo: asked.String(), Path: i.Dir(), Name: i.Name(), Size: i.Size, Created: i.Created, Modified: i.Created, CreatedBy: i.CreatedBy,
-		SHA256: func() string { return i.SHA256().Hex() }, Properties: i.Properties,
+		SHA256: func() string { return i.SHA256().Hex() }, SHA1: f.sha1Of(i), Properties: i.Properties,
 	}
 	if ok, err := f.query.Match(f.ctx, &v); err != nil || !ok {
 		return err
@@ -169,7 +176,13 @@ func (f *search) keep(n found) (err error) {
 			n.size += len(v) + 64
 		}
 	}
-	f.found, f.bytes = append(f.found, n), f.bytes+n.size
+	f.found = append(f.found, n)
+	return f.bound()
+}
+
+// bound counts the item that was found last, and holds the bounds of a search.
+func (f *search) bound() error {
+	f.bytes += f.found[len(f.found)-1].size
 	switch wanted := f.wanted(); {
 	case wanted == 0 && len(f.found) > maxFound, f.bytes > maxFoundBytes:
 		return fail(node.ErrTooLarge, fmt.Sprintf("more matches this query than is told at a time, which are %d items, or %d MiB of properties; narrow it, or say .limit(…)", maxFound, maxFoundBytes>>20))

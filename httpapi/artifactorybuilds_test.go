@@ -168,3 +168,52 @@ func TestBuildsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestBuildsAreDiscarded replays jf rt build-discard.
+func TestBuildsAreDiscarded(t *testing.T) {
+	j := newBuilder(t)
+	for number, started := range map[string]string{"9": "2026-01-01", "10": "2026-01-02", "11": "2026-01-03", "12": "2026-01-04", "8": "2025-12-01"} {
+		if a := j.record("", buildInfo(number, started+"T00:00:00.000+0000")); a.status != http.StatusNoContent {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	if a := j.record("", buildInfo("8", "2026-01-05T00:00:00.000+0000")); a.status != http.StatusNoContent { // ran again
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for _, c := range []struct{ body, left string }{
+		{`{"count":"9","deleteBuildArtifacts":false}`, "10 11 12 8 8 9"}, {`{"minimumBuildDate":"2026-01-02T01:00:00.000+0100","buildNumbersNotToBeDiscarded":["9"],"deleteBuildArtifacts":false}`, "10 11 12 8 8 9"},
+		{`{"minimumBuildDate":"2026-01-02T01:00:00.001+0100","buildNumbersNotToBeDiscarded":["10"]}`, "10 11 12 8 8"}, {`{"count":2,"buildNumbersNotToBeDiscarded":["10"]}`, "10 12 8 8"}, {`{"count":"1"}`, "8 8"},
+	} {
+		if a := j.send("POST", "/artifactory/api/build/retention/my%20build?async=false", c.body, "Content-Type: application/json"); a.status != http.StatusNoContent || a.body != "" {
+			t.Errorf("%s: %d %s", c.body, a.status, a.body)
+		}
+		var left []string
+		for _, r := range decode[struct{ BuildsNumbers []struct{ URI string } }](t, j.ask("GET", "/artifactory/api/build/my%20build").body).BuildsNumbers {
+			left = append(left, strings.TrimPrefix(r.URI, "/"))
+		}
+		if got := strings.Join(left, " "); got != c.left {
+			t.Errorf("%s: %s are left, want %s", c.body, got, c.left)
+		}
+	}
+	for body, status := range map[string]int{`{}`: 400, `{"count":"0"}`: 400, `{"count":"many"}`: 400, `{"count":-1}`: 400, `{"count":"1","deleteBuildArtifacts":true}`: 400, `{"minimumBuildDate":"yesterday"}`: 400} {
+		if a := j.send("POST", "/artifactory/api/build/retention/my%20build", body); a.status != status || j.refusal(a) == "" {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+}
+
+// TestNotOfArtifactory holds that what is not here says so.
+func TestNotOfArtifactory(t *testing.T) {
+	j := newBuilder(t)
+	for request, want := range map[string]string{
+		"POST copy/local/corp.test/m?to=/other/m": "400 set-props", "POST move/local/corp.test/m?to=/other/m": "400 set-props", "POST build/promote/my%20build/7": "400 set-props",
+		"POST build/rename/my%20build?to=x": "400 build-publish", "POST trash/empty": "400 purge", "GET search/artifact?name=m": "404 api/search/artifact", "GET v1/uploads/config": "404 README",
+		"PUT repositories/new": "404 README", "DELETE security/users/alice": "404 README", "GET copy/x": "404 api/copy/x",
+	} {
+		method, target, _ := strings.Cut(request, " ")
+		status, text, _ := strings.Cut(want, " ")
+		if a := j.send(method, "/artifactory/api/"+target, ""); fmt.Sprint(a.status) != status || !strings.Contains(j.refusal(a), text) {
+			t.Errorf("%s: %d %s", request, a.status, a.body)
+		}
+	}
+}

@@ -20,6 +20,7 @@ func (s *Server) routeItems(e *echo.Echo) {
 	get(e, "/artifactory/api/build", s.listBuilds)
 	get(e, "/artifactory/api/build/*", s.showBuild)
 	e.POST("/artifactory/api/build/delete", s.deleteBuilds)
+	e.POST("/artifactory/api/build/retention/*", s.discardBuilds)
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(artifactoryTime) }

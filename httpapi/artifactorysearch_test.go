@@ -159,7 +159,7 @@ func TestSearchRefused(t *testing.T) {
 	}{
 		{anonymous, `items.find({"repo":"local"})`, 401, "credentials"},
 		{j, ``, 400, "items.find"}, {j, `items.find({"repo":"local")`, 400, "character"}, {j, `builds.find({"name":"x"})`, 400, "items"},
-		{j, `items.find({"artifact.module.build.name":"x"})`, 400, "artifact.module.build.name"},
+		{j, `items.find({"artifact.module.build.name":"x"})`, 400, "its number"}, {j, `items.find({"archive.entry.name":"x"})`, 400, "archive.entry.name"},
 		{j, "items.find(" + strings.Repeat(`{"$and":[`, 10_000), 400, "in each other"},
 		{j, strings.Repeat(" ", 300<<10), 400, "KiB"},
 	} {

@@ -37,14 +37,24 @@ type itemProperties struct {
 	Properties map[string][]string `json:"properties"`
 }
 
-// showItem tells of a file, or of its properties.
+// noProperties is the text that clients look for.
+const noProperties = "No properties could be found."
+
+// showItem tells of a file, or of its properties, or of a folder.
 func (s *Server) showItem(c echo.Context) error {
 	r := c.Request()
-	wanted, ok, err := storageQuery(r.URL.RawQuery)
+	ask, err := storageQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	f, err := storedFile(r)
+	l, err := storedAt(r)
+	if err == nil && !isModuleFile(l.path) {
+		return s.showFolder(c, l, ask)
+	}
+	var f moduleFile
+	if err == nil {
+		f, err = l.file()
+	}
 	if err == nil {
 		err = events.CheckVersion(f.version)
 	}
@@ -62,8 +72,8 @@ func (s *Server) showItem(c echo.Context) error {
 	path := "/" + i.Dir() + "/" + i.Name()
 	base, key := s.artifactoryBase(r), i.Repo.String()
 	uri := base + "api/storage/" + key + path
-	if ok {
-		return replyProperties(c, uri, i.Properties, wanted)
+	if ask.properties {
+		return replyProperties(c, uri, i.Properties, ask.value)
 	}
 	sums, err := itemSumsOf(r.Context(), i)
 	if err != nil {
@@ -92,7 +102,7 @@ func replyProperties(c echo.Context, uri string, all map[string][]string, wanted
 		}
 	}
 	if len(shown) == 0 {
-		return fail(node.ErrNotFound, "No properties could be found.") // as clients look for it
+		return fail(node.ErrNotFound, noProperties)
 	}
 	return replyAs(c, http.StatusOK, typePlainJSON, itemProperties{uri, shown})
 }
@@ -115,22 +125,26 @@ func (s *Server) removeProperties(c echo.Context) error {
 
 func (s *Server) changeProperties(c echo.Context, say func(raw string, change *node.PropertyChange) error) error {
 	r := c.Request()
-	f, err := storedFile(r)
+	l, err := storedAt(r)
+	if err != nil {
+		return err
+	}
+	f, err := l.file()
 	if err != nil {
 		return err
 	}
 	a := auditOf(c)
 	a.Repo, a.Name = f.repo.String(), f.kind
 	a.about(f.version)
-	raw, ok, err := storageQuery(r.URL.RawQuery)
+	ask, err := storageQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	if !ok || raw == "" {
+	if ask.value == "" {
 		return fail(node.ErrInvalid, "the URL names no properties: ?properties=name=value;name=value, to remove them ?properties=name,name")
 	}
 	change := node.PropertyChange{Repo: f.repo, Version: f.version, File: f.kind}
-	if err := say(raw, &change); err != nil {
+	if err := say(ask.value, &change); err != nil {
 		return err
 	}
 	if err := s.node.SetProperties(r.Context(), caller(c), change); err != nil {
@@ -139,35 +153,45 @@ func (s *Server) changeProperties(c echo.Context, say func(raw string, change *n
 	return noContent(c)
 }
 
-// storedFile returns the file that the path of a request names.
-func storedFile(r *http.Request) (f moduleFile, err error) {
+// storedAt returns what the path of a request names.
+func storedAt(r *http.Request) (location, error) {
 	l, err := parseLocation(strings.TrimPrefix(r.URL.EscapedPath(), storagePrefix))
 	if err != nil {
-		return f, invalid(err)
+		return l, invalid(err)
 	}
-	return l.file()
+	return l, nil
 }
 
-// storageQuery returns the escaped value of the parameter properties, and whether it
-// is there. It parses the query itself: there are semicolons in it that are not
-// escaped, for which net/url drops what they stand in. What else may be there
-// (recursive) changes nothing, as there are only files.
-func storageQuery(raw string) (properties string, ok bool, err error) {
+// storageAsk is what a query wants to know.
+type storageAsk struct {
+	properties bool
+	value      string // of the parameter properties, escaped
+	list, deep bool   // the files in a folder, and in those below it
+}
+
+// storageQuery parses a query. It does so itself: there are semicolons in it that are
+// not escaped, for which net/url drops what they stand in. What is known and not listed
+// here (recursive) changes nothing, as only files have properties.
+func storageQuery(raw string) (ask storageAsk, err error) {
 	for part := range strings.SplitSeq(raw, "&") {
 		name, value, _ := strings.Cut(part, "=")
 		switch name {
 		case "":
 		case "properties":
-			if ok {
-				return "", false, fail(node.ErrInvalid, "the parameter properties is given more than once")
+			if ask.properties {
+				return ask, fail(node.ErrInvalid, "the parameter properties is given more than once")
 			}
-			properties, ok = value, true
+			ask.properties, ask.value = true, value
+		case "list":
+			ask.list = true
+		case "deep":
+			ask.deep = value == "1"
 		case "recursive", "recursiveProperties", "atomicProperties":
 		default:
-			return "", false, fail(node.ErrInvalid, "the parameter "+quote(name)+" is not known here: properties is")
+			return ask, fail(node.ErrInvalid, "the parameter "+quote(name)+" is not known here: properties is, and of folders list and deep")
 		}
 	}
-	return properties, ok, nil
+	return ask, nil
 }
 
 // parseProperties parses name=value;name=value, where | separates as ; does. Names

@@ -100,7 +100,7 @@ func TestPropertiesRefused(t *testing.T) {
 		{j, "PUT", "local/corp.test/m/@v/v1.0.0.zip?properties=a=%zz", 400}, {j, "PUT", "local/corp.test/m/@v/v1.0.0.zip?properties=a=b&properties=c=d", 400},
 		{j, "PUT", "local/corp.test/m/@v/v1.0.0.zip?properties=a%20b=c", 400}, {j, "PUT", "local/corp.test/m/@v/v1.0.0.zip?properties=" + many.String(), 400},
 		{j, "PUT", "local/corp.test/m/@v/v1.0.0.zip?properties=a=%00", 400}, {j, "DELETE", "local/corp.test/m/@v/v1.0.0.zip?properties=" + strings.Repeat("a", 300), 400},
-		{j, "GET", "local/corp.test/m/@v/v1.0.0.zip?permissions", 400}, {j, "GET", "local/corp.test/gone/@v/v1.0.0.zip", 404}, {j, "GET", "local/corp.test/m", 404},
+		{j, "GET", "local/corp.test/m/@v/v1.0.0.zip?permissions", 400}, {j, "GET", "local/corp.test/gone/@v/v1.0.0.zip", 404}, {j, "GET", "local/corp.test/mm", 404},
 		{j, "GET", "local/corp.test/m/@v/v1.txt", 404}, {j, "GET", "nowhere/corp.test/m/@v/v1.0.0.zip", 403},
 		{j, "GET", "public/up.test/m/@v/v1.0.0.zip", 404}, // is not here, and nobody is asked for it
 	} {

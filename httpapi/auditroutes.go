@@ -55,6 +55,8 @@ var actions = map[string]string{
 	"PUT /artifactory/api/build":            "build.record",
 	"POST /artifactory/api/build/delete":    "build.delete",
 
+	"POST /artifactory/api/build/retention/*": "build.discard",
+
 	// As an Artifactory has them.
 	"POST /artifactory/api/security/token": "token.exchange",
 	"PUT /artifactory/api/go/*":            "publish",

@@ -34,7 +34,7 @@ var shelf = func() (list []*aql.Item) {
 		{"other", "example.com/m/@v", "v2.0.1.zip", "04", 878, nil},
 	} {
 		list = append(list, &aql.Item{Repo: f.repo, Path: f.path, Name: f.name, Size: f.size, Created: at("2026-01-" + f.day + "T00:00:00Z"),
-			Modified: at("2026-01-" + f.day + "T00:00:00Z"), CreatedBy: "alice", SHA256: func() string { return "0" + f.day }, Properties: f.properties})
+			Modified: at("2026-01-" + f.day + "T00:00:00Z"), CreatedBy: "alice", SHA256: func() string { return "0" + f.day }, SHA1: func() string { return map[string]string{"01": "of 01", "04": "of 04"}[f.day] }, Properties: f.properties})
 	}
 	return list
 }()
@@ -113,6 +113,55 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+// TestBuildQueries has queries about builds, which are told of their files.
+func TestBuildQueries(t *testing.T) {
+	const made, taken = `"artifact.module.build.name":"my build","artifact.module.build.number":"7"`, `"dependency.module.build.name":"my build","dependency.module.build.number":"7"`
+	for _, c := range []struct{ query, builds, want, reaches string }{
+		{`items.find({"$or":[{"$and":[{` + made + `}]}]}).include("name","repo","path","actual_sha1")`, "[{my build 7 false}]", "0 1", "example.com/m/@v/v2.0.1.mod example.com/m/@v/v2.0.1.zip example.com/none/@v/v1.0.0.zip"},
+		{`items.find({` + taken + `})`, "[{my build 7 true}]", "3", "example.org/Acme/@v/v1.0.0.mod"},
+		{`items.find({"$and":[{"artifact.module.build.name":"my build"},{"artifact.module.build.number":{"$eq":"7"}}],"repo":"go-local","name":{"$match":"*.mod"}})`, "[{my build 7 false}]", "1", "example.com/m/@v/v2.0.1.mod example.com/m/@v/v2.0.1.zip example.com/none/@v/v1.0.0.zip"},
+		{`items.find({"$or":[{` + made + `},{` + taken + `},{` + made + `}]})`, "[{my build 7 false} {my build 7 true}]", "0 1 3", "example.com/m/@v/v2.0.1.mod example.com/m/@v/v2.0.1.zip example.com/none/@v/v1.0.0.zip example.org/Acme/@v/v1.0.0.mod"},
+		{`items.find({` + made + `,` + taken + `})`, "[{my build 7 false} {my build 7 true}]", "", ""},
+		{`items.find({"artifact.module.build.name":"other","artifact.module.build.number":"7"})`, "[{other 7 false}]", "", ""},
+	} {
+		q, err := aql.Parse(c.query)
+		if err != nil {
+			t.Errorf("%s: %v", c.query, err)
+			continue
+		}
+		builds := q.Builds()
+		slices.SortFunc(builds, func(a, b aql.Build) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		if got := fmt.Sprint(builds); got != c.builds {
+			t.Errorf("%s: builds %s", c.query, got)
+		}
+		// The first has a file here under another name for its bytes: that in repository other.
+		q.Tell(aql.Build{Name: "my build", Number: "7"}, []aql.File{{"example.com/m/@v", "v2.0.1.zip", "of 01"}, {"example.com/m/@v", "v2.0.1.mod", ""}, {"example.com/none/@v", "v1.0.0.zip", ""}})
+		q.Tell(aql.Build{Name: "my build", Number: "7", Taken: true}, []aql.File{{"example.org/Acme/@v", "v1.0.0.mod", "not known here"}})
+		if got := found(t, q); got != c.want {
+			t.Errorf("%s: %q, want %q", c.query, got, c.want)
+		}
+		var reaches []string
+		for _, r := range q.Reaches() {
+			reaches = append(reaches, r.Prefix())
+		}
+		if got := strings.Join(reaches, " "); got != c.reaches {
+			t.Errorf("%s: reaches %q, want %q", c.query, got, c.reaches)
+		}
+	}
+	// One with many files is looked for in each of their places nevertheless.
+	q, err := aql.Parse(`items.find({"$or":[{"$and":[{` + made + `}]}]})`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var many []aql.File
+	for i := range 1000 {
+		many = append(many, aql.File{Path: fmt.Sprintf("m%d/@v", i), Name: "v1.0.0.zip"})
+	}
+	if q.Tell(q.Builds()[0], many); len(q.Reaches()) != len(many) {
+		t.Errorf("%d reaches", len(q.Reaches()))
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	q, err := aql.Parse(`items.find().include("name","actual_sha1","@qa","@build.*").offset(3).limit(4)`)
 	if err != nil {
@@ -137,7 +186,12 @@ func TestRefusedQueries(t *testing.T) {
 		``: "character 1", `builds.find({})`: "items.find", `items.find`: "items.find", `items.find({)`: "text in", `items.find({}`: ")",
 		`items.find({"repo"})`: ":", `items.find({"repo":})`: "whole number", `items.find({"repo":null})`: "whole number", `items.find({"repo":"a",})`: "text in",
 		`items.find({"repo":"a"}) x`: "follows", `items.find({"repo":"a"}){}`: "follows", `items.find({"repo":{}})`: "text in", `items.find({"repo":{"$foo":"a"}})`: "$foo",
-		`items.find({"repo":{"$msp":[]}})`: "$msp", `items.find({"nope":"a"})`: `"nope"`, `items.find({"artifact.module.build.name":"a"})`: "not known",
+		`items.find({"repo":{"$msp":[]}})`: "$msp", `items.find({"nope":"a"})`: `"nope"`, `items.find({"artifact.module.name":"a"})`: "not known",
+		`items.find({"artifact.module.build.name":"a"})`: "its number", `items.find({"$or":[{"artifact.module.build.name":"a"},{"artifact.module.build.number":"1"}]})`: "its number",
+		`items.find({"dependency.module.build.number":"1"})`: "its number", `items.find({"artifact.module.build.started":"1"})`: "its name and its number", `items.find({"artifact.module.build.name":{"$match":"a*"}})`: "in full",
+		`items.find({"artifact.module.build.name":"a","artifact.module.build.name":"b","artifact.module.build.number":"1"})`:                     "two builds",
+		`items.find({"artifact.module.build.name":"a","dependency.module.build.number":"1"})`:                                                    "its number",
+		`items.find({"$or":[` + strings.Repeat(`{"artifact.module.build.name":"a","artifact.module.build.number":"1"},`, 65) + `{"repo":"a"}]})`: "more than 64 builds",
 		`items.find({"$nor":[{}]})`: "$nor", `items.find({"$or":{}})`: "list", `items.find({"$or":[]})`: "at least one", `items.find({"$or":[{}]})`: "at least one",
 		`items.find({"size":"x"})`: "whole number", `items.find({"size":1.5})`: ", or }", `items.find({"size":{"$match":"1*"}})`: "for texts", `items.find({"size":99999999999999999999})`: "whole number",
 		`items.find({"created":"yesterday"})`: "no time", `items.find({"@":"x"})`: "not known", `items.find().limit(-1)`: "negative", `items.find().limit()`: "whole number",
@@ -217,6 +271,7 @@ func TestReachesAreBounded(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(`items.find({"path":{"$ne":"."},"$or":[{"$and":[{"repo":"go-local","path":"example.com/m/@v","name":"v2.0.1.zip"}]}]}).include("name","property").sort({"$desc":["created"]}).offset(1).limit(2)`)
+	f.Add(`items.find({"$or":[{"$and":[{"artifact.module.build.name":"a","artifact.module.build.number":"1"}]},{"dependency.module.build.name":"a","dependency.module.build.number":"1"}]})`)
 	f.Add(`items.find({"size":{"$gt":30},"@*":{"$nmatch":"a*"},"created":{"$lt":"2026-01-01"}})`)
 	f.Fuzz(func(t *testing.T, text string) {
 		q, err := aql.Parse(text)

@@ -24,6 +24,7 @@ type parser struct {
 	lexer
 	criteria int
 	reads    bool // a criterion is about a property
+	builds   []*buildTest
 }
 
 func (p *parser) query() (*Query, error) {
@@ -34,6 +35,9 @@ func (p *parser) query() (*Query, error) {
 	q := &Query{fields: map[string]bool{}}
 	if !p.peek(')') {
 		of, err := p.object(0)
+		if err == nil {
+			of, err = p.joinBuilds(of)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +53,7 @@ func (p *parser) query() (*Query, error) {
 	if !p.end() {
 		return nil, fmt.Errorf("something follows the query")
 	}
-	q.readsProperties = p.reads
+	q.readsProperties, q.builds = p.reads, p.builds
 	if len(q.fields) == 0 {
 		for _, f := range defaults {
 			q.fields[f] = true
@@ -168,6 +172,9 @@ func (p *parser) list(any bool, depth int) (criterion, error) {
 			return nil, fmt.Errorf("here should be , or ]")
 		}
 		of, err := p.object(depth + 1)
+		if err == nil && any {
+			of, err = p.joinBuilds(of)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +183,11 @@ func (p *parser) list(any bool, depth int) (criterion, error) {
 	if len(g.of) == 0 {
 		return nil, fmt.Errorf("$and and $or have at least one criterion")
 	}
-	return g, nil
+	var err error
+	if !any {
+		g.of, err = p.joinBuilds(g.of)
+	}
+	return g, err
 }
 
 // test reads a value, and returns the test of a field against it.
@@ -191,6 +202,9 @@ func (p *parser) test(key string, o op) (criterion, error) {
 	if property, ok := strings.CutPrefix(key, "@"); ok && property != "" {
 		p.reads = true
 		return propertyTest{plainPattern(property), o, value}, nil
+	}
+	if part, ok, err := buildPartOf(key, o, value); ok {
+		return part, err
 	}
 	f, err := fieldNamed(key)
 	if err != nil {
@@ -227,7 +241,7 @@ func plainPattern(p string) string {
 func fieldNamed(name string) (field, error) {
 	f, ok := fields[name]
 	if f.name = name; !ok {
-		return f, fmt.Errorf("a criterion about %s is not known here; fields are repo, path, name, type, size, created, modified, updated, created_by, modified_by, sha256, and @ with the key of a property", quote(name))
+		return f, fmt.Errorf("a criterion about %s is not known here; fields are repo, path, name, type, size, created, modified, updated, created_by, modified_by, sha256, @ with the key of a property, and artifact.module.build and dependency.module.build with .name and .number", quote(name))
 	}
 	return f, nil
 }

@@ -17,6 +17,13 @@
 //
 // which leaves out what is called so in all three.
 //
+// A criterion about a build has two halves in one object, or one $and, and means what a run of it
+// made, or, with dependency in place of artifact, what it took:
+//
+//	{"artifact.module.build.name":"app","artifact.module.build.number":"7"}
+//
+// Who has builds tells the query what that is (Query.Builds, Query.Tell).
+//
 // Anybody may send any text: it is bounded, and so is the time that reading and
 // matching take, see the constants.
 package aql
@@ -47,6 +54,7 @@ type Item struct {
 	Created, Modified time.Time
 	CreatedBy         string
 	SHA256            func() string // in hex
+	SHA1              func() string // in hex, empty if it is not known; nil: of no item
 	Properties        map[string][]string
 }
 
@@ -62,6 +70,7 @@ type Query struct {
 	Offset, Limit int
 	// readsProperties says that a criterion is about one.
 	readsProperties bool
+	builds          []*buildTest
 }
 
 type order struct {

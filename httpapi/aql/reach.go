@@ -48,6 +48,9 @@ func (q *Query) Reaches() []Reach {
 }
 
 func (g group) reaches() []Reach {
+	if g.any && len(g.of) == 1 {
+		return g.of[0].reaches()
+	}
 	if g.any {
 		var list []Reach
 		for _, c := range g.of {
@@ -83,6 +86,9 @@ func wider(list []Reach) []Reach {
 
 // both returns where items may be that are in one of a and in one of b.
 func both(a, b []Reach) []Reach {
+	if len(a) == 1 && a[0] == (Reach{}) {
+		return b
+	}
 	if len(a)*len(b) > maxReaches {
 		return a // where more items are than in both
 	}
