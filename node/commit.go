@@ -282,7 +282,7 @@ func (c *committer) ready(ctx context.Context) error {
 	if stored { // else it never will be; who proposed it was told to repeat it
 		txn := c.index().Begin(c.id.Site)
 		defer txn.Discard()
-		if err := txn.Append(*c.unsettled); err != nil {
+		if err := errors.Join(txn.Append(*c.unsettled), notePurges(txn, *c.unsettled)); err != nil {
 			return c.freeze("the index can't take an entry of the log", err)
 		}
 		if err := c.finish(txn, true); err != nil {

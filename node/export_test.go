@@ -12,6 +12,7 @@ import (
 
 	"registry-node/events"
 	"registry-node/node/access"
+	"registry-node/node/index"
 	"registry-node/replication"
 )
 
@@ -63,6 +64,31 @@ func (n *Node) PurgeWithoutCarryingOut(ctx context.Context, mv module.Version) e
 	go n.commits.run(ctx)
 	_, _, err := n.purge(ctx, n.self(), mv, "a test")
 	return err
+}
+
+// PurgeWithoutAnswer has the log take a purge of what one repository holds, and the
+// index not: it is applied before this node writes the next entry, or at its start.
+func (n *Node) PurgeWithoutAnswer(ctx context.Context, repo events.RepoName, mv module.Version) error {
+	c := n.commits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	txn := n.index.Load().Begin(n.id.Site)
+	defer txn.Discard()
+	d := &draft{id: c.id, txn: txn, dir: c.directory(), time: entryTime(txn.Head().Time)}
+	r := d.dir.RepoNamed(repo)
+	d.bodies = []events.Body{events.VersionPurged{ModuleVersion: events.Of(r.ID, mv), Reason: "a test"}}
+	d.bodies = append(d.bodies, events.VersionBlocked{Module: mv.Path, Version: mv.Version, Reason: "a test"})
+	e, err := d.seal(c.key, c.origin)
+	if err != nil {
+		return err
+	}
+	c.unsettled = &e
+	return c.log.Append(ctx, e.Position.Mark.Seq, e.Raw)
+}
+
+// CopyLogs is copyLogs.
+func (n *Node) CopyLogs(ctx context.Context, from, to *index.Index) error {
+	return n.copyLogs(ctx, from, to, func(uint64) {})
 }
 
 // DoNotAsk ends a node's waiting for other sites to say how far they have seen its

@@ -415,17 +415,14 @@ func (b *batch) keeps() bool {
 // look notes what an entry means besides the index: blobs to fetch, what is to
 // be checked, and events that seem to have no right.
 func (b *batch) look(e events.Entry) error {
+	wants, err := b.sites.noteAsked(b.txn, e)
+	if err != nil {
+		return err
+	}
+	b.wants = append(b.wants, wants...)
 	for _, ev := range e.Events {
 		if changesState(ev.Body.Key(ev.ID).Kind()) {
 			b.changesDirectory = true
-		}
-		wants, err := b.sites.wants.note(b.txn, ev)
-		if err != nil {
-			return err
-		}
-		b.wants = append(b.wants, wants...)
-		if err := notePurge(b.txn, ev.Body); err != nil {
-			return err
 		}
 		if s, ok := b.sites.node.seenElsewhere(ev.Body); ok {
 			b.seen = append(b.seen, s)

@@ -214,7 +214,11 @@ func (s *sites) unknown(site events.Site, e events.Entry) {
 func (n *Node) applyKept() error {
 	x := n.index.Load()
 	for _, m := range n.directory().Sites() {
-		applied, err := x.ApplyKept(m.Name)
+		also := n.sites.lookLate
+		if m.Name == n.id.Site {
+			also = notePurges
+		}
+		applied, err := x.ApplyKept(m.Name, also)
 		if err != nil {
 			return fmt.Errorf("log of site %s: %w", m.Name, err)
 		}

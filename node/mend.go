@@ -165,7 +165,7 @@ func (n *Node) replay(ctx context.Context, x *index.Index, progress func(entries
 		}
 	}
 	verify := func(e events.Entry) error { return e.Verify(n.key.Public().(ed25519.PublicKey)) }
-	f := folder{x: x, site: n.id.Site, progress: progress}
+	f := folder{x: x, site: n.id.Site, progress: progress, also: notePurges}
 	return f.fold(index.DecodeAll(ctx, raws, verify))
 }
 
@@ -185,7 +185,15 @@ func (n *Node) copyLogs(ctx context.Context, from, to *index.Index, progress fun
 		if err != nil {
 			return err
 		}
-		f := folder{x: to, site: site, progress: progress}
+		// The rows of local state tell what the applied entries ask, but not what is
+		// applied now for the first time.
+		also := func(txn *index.Txn, e events.Entry) (err error) {
+			if e.Position.Mark.Compare(h.Position.Mark) > 0 {
+				_, err = n.sites.noteAsked(txn, e) // who takes up the index counts them
+			}
+			return err
+		}
+		f := folder{x: to, site: site, progress: progress, also: also}
 		trusted := func(events.Entry) error { return nil }
 		if err := f.fold(index.DecodeAll(ctx, from.Entries(site, at.Position.Mark), trusted)); err != nil {
 			return fmt.Errorf("log of site %s: %w", site, err)
@@ -223,6 +231,7 @@ type folder struct {
 	x        *index.Index
 	site     events.Site
 	progress func(entries uint64)
+	also     func(*index.Txn, events.Entry) error // what else is staged with an entry that is applied
 
 	txn  *index.Txn
 	size int
@@ -236,9 +245,11 @@ func (f *folder) append(e events.Entry) error {
 	if f.txn == nil {
 		f.txn = f.x.Begin(f.site)
 	}
-	store := f.txn.Append
-	if _, unknown := e.Unknown(); unknown || f.keep {
-		f.keep, store = true, f.txn.Keep
+	_, unknown := e.Unknown()
+	f.keep = f.keep || unknown
+	store := f.txn.Keep
+	if !f.keep {
+		store = func(e events.Entry) error { return errors.Join(f.txn.Append(e), f.also(f.txn, e)) }
 	}
 	if err := store(e); err != nil {
 		return err

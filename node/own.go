@@ -234,8 +234,7 @@ func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Inde
 		if err := n.log.Append(ctx, e.Position.Mark.Seq, raw); err != nil {
 			return taken, err
 		}
-		txn := x.Begin(n.id.Site)
-		if err := errors.Join(txn.Append(e), txn.Commit(true)); err != nil {
+		if err := s.applyTaken(x, e); err != nil {
 			return taken, err
 		}
 		for _, ev := range e.Events {
@@ -252,6 +251,8 @@ func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Inde
 		}
 	}
 	s.durable(head)
+	s.wants.more.notify() // now what the entries refer to can be seen
+	s.purges.notify()
 	return taken, nil
 }
 

@@ -178,6 +178,29 @@ func TestPurgeIsCarriedOutAfterACrash(t *testing.T) {
 	waitFor(t, "the bytes to be gone", func() bool { return holdsBytes(t, filepath.Join(dir, "blobs"), "m.go") == "" })
 }
 
+// A purge that the log has, and the index had not, is carried out as well: also
+// where the index takes it up before a restart.
+func TestPurgeIsCarriedOutThatTheIndexMissed(t *testing.T) {
+	for _, restart := range []bool{true, false} {
+		n, dir := newNode(t, newProxy(t))
+		x := mv("corp.example/leak", "v1.0.0")
+		if _, err := publish(t, n, x.Path, x.Version, goMod(x.Path).with("m.go", "package m\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.PurgeWithoutAnswer(t.Context(), name("local"), x); err != nil {
+			t.Fatal(err)
+		}
+		if !restart {
+			if _, err := n.Block(t.Context(), op, versionPattern(t, "pub.example/**"), "another entry"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.Close()
+		openNode(t, dir)
+		waitFor(t, "the bytes to be gone", func() bool { return holdsBytes(t, filepath.Join(dir, "blobs"), "m.go") == "" })
+	}
+}
+
 // Removing what is cached keeps the hash: what comes again must be the same, else
 // it is drift, which is reported and not followed.
 func TestEvictionAndDrift(t *testing.T) {

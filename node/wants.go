@@ -211,7 +211,11 @@ func (w *wants) due(v want) (due, known bool) {
 	if v.Build {
 		return true, true
 	}
-	r := n.directory().Repo(v.Repo)
+	st := n.state.Load()
+	if st == nil {
+		return false, false // the index is just being made
+	}
+	r := st.dir.Repo(v.Repo)
 	if r == nil {
 		return false, false
 	}

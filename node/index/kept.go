@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -112,18 +113,18 @@ const keptBatch = 4 << 20
 // another apply version the index is made anew instead. It works in synced
 // batches, so when it fails, what it says was applied is, and calling it again
 // goes on. The log has no other writer meanwhile, else it fails with
-// ErrTwoWriters.
-func (x *Index) ApplyKept(s events.Site) (applied int, err error) {
+// ErrTwoWriters. also stages what else is to be written with each entry.
+func (x *Index) ApplyKept(s events.Site, also func(*Txn, events.Entry) error) (applied int, err error) {
 	for more := true; more && err == nil; {
 		var n int
-		n, more, err = x.applyKept(s)
+		n, more, err = x.applyKept(s, also)
 		applied += n
 	}
 	return applied, err
 }
 
 // applyKept applies one batch. more says whether there may be another.
-func (x *Index) applyKept(s events.Site) (n int, more bool, err error) {
+func (x *Index) applyKept(s events.Site, also func(*Txn, events.Entry) error) (n int, more bool, err error) {
 	t := x.Begin(s)
 	defer t.Discard()
 	if t.err != nil || t.kept.isZero() {
@@ -141,7 +142,7 @@ func (x *Index) applyKept(s events.Site) (n int, more bool, err error) {
 		if _, met = e.Unknown(); met {
 			break
 		}
-		if err := t.applyNext(e); err != nil {
+		if err := errors.Join(t.applyNext(e), also(t, e)); err != nil {
 			return 0, false, err
 		}
 		n++

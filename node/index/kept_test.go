@@ -99,7 +99,7 @@ func TestKeptEntriesAreStoredAndNotApplied(t *testing.T) {
 	if err := tryApply(x, w.add(seen("m.test/a", 4))); !errors.Is(err, index.ErrKept) {
 		t.Errorf("append: %v, want ErrKept", err)
 	}
-	if n, err := x.ApplyKept(w.site); n != 0 || err != nil {
+	if n, err := x.ApplyKept(w.site, nothingElse); n != 0 || err != nil {
 		t.Errorf("applied %d, %v, of what is still unknown", n, err)
 	}
 	kept(t, x, w.site, w.log[4])
@@ -179,7 +179,7 @@ func TestKeptEntriesAreAppliedOnceTheyAreKnown(t *testing.T) {
 		kept(t, x, w.site, w.log[len(w.log)-1])
 		checkAudit(t, x, w)
 
-		n, err := x.ApplyKept(w.site)
+		n, err := x.ApplyKept(w.site, nothingElse)
 		if err != nil || n != known-from {
 			t.Errorf("applied %d, %v, want %d", n, err, known-from)
 		}
@@ -191,13 +191,13 @@ func TestKeptEntriesAreAppliedOnceTheyAreKnown(t *testing.T) {
 	}
 	w, x := newWriter(t, "a"), open(t)
 	keep(t, x, older(w.add(seen("m.test/a", 1))), older(w.add(seen("m.test/a", 2))))
-	if n, err := x.ApplyKept(w.site); n != 2 || err != nil {
+	if n, err := x.ApplyKept(w.site, nothingElse); n != 2 || err != nil {
 		t.Errorf("applied %d, %v", n, err)
 	}
 	kept(t, x, w.site, events.Entry{})
 	apply(t, x, w.add(seen("m.test/a", 3)))
 	checkAudit(t, x, w)
-	if n, err := x.ApplyKept(w.site); n != 0 || err != nil {
+	if n, err := x.ApplyKept(w.site, nothingElse); n != 0 || err != nil {
 		t.Errorf("applied %d, %v, though nothing was kept", n, err)
 	}
 }
@@ -216,7 +216,7 @@ func TestManyKeptEntriesAreApplied(t *testing.T) {
 		}
 		keep(t, x, older(w.add(bodies...)))
 	}
-	if n, err := x.ApplyKept(w.site); n != 20 || err != nil {
+	if n, err := x.ApplyKept(w.site, nothingElse); n != 20 || err != nil {
 		t.Errorf("applied %d, %v", n, err)
 	}
 	fresh := open(t)
@@ -240,7 +240,7 @@ func TestPowerLossWhileKeptEntriesAreApplied(t *testing.T) {
 		}
 		y := openFS(t, after(), false)
 		kept(t, y, w.site, w.log[len(w.log)-1])
-		if n, err := x.ApplyKept(w.site); n != len(w.log) || err != nil {
+		if n, err := x.ApplyKept(w.site, nothingElse); n != len(w.log) || err != nil {
 			t.Fatalf("applied %d, %v", n, err)
 		}
 		z := openFS(t, after(), false)
@@ -318,8 +318,10 @@ func TestApplyKeptMeetsDamage(t *testing.T) {
 		if err := harm(x.DB(), e); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := x.ApplyKept(w.site); n != 0 || !errors.Is(err, index.ErrCorrupt) {
+		if n, err := x.ApplyKept(w.site, nothingElse); n != 0 || !errors.Is(err, index.ErrCorrupt) {
 			t.Errorf("%s: applied %d, %v, want ErrCorrupt", name, n, err)
 		}
 	}
 }
+
+func nothingElse(*index.Txn, events.Entry) error { return nil }
