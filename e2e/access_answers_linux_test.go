@@ -12,7 +12,10 @@ import (
 // goRequests are what the go command asks of a module, and of what is below it.
 func (r *teams) goRequests() (paths []string) {
 	db, _, _ := strings.Cut(r.up.sumdb, "+")
-	for _, before := range []string{"/go/", "/at-least/main/1/1/go/"} {
+	for _, of := range []string{"{module}/@v/v1.0.0.info", "{module}/@v/v1.0.0.mod", "{module}/@v/v1.0.0.zip", "{module}/@v/v1.0.1.zip", "{module}/@v/v1.5.0.mod"} {
+		paths = append(paths, "/artifactory/{repo}/"+of, "/artifactory/api/storage/{repo}/"+of, "/artifactory/api/storage/{repo}/"+of+"?properties")
+	}
+	for _, before := range []string{"/go/", "/at-least/main/1/1/go/", "/artifactory/api/go/"} {
 		for _, of := range []string{
 			"{module}/@v/list", "{module}/@latest", "{module}/@v/v1.0.0.info", "{module}/@v/v1.0.0.mod", "{module}/@v/v1.0.0.zip",
 			"{module}/@v/main.info", "{module}/deep/@v/list", "{module}/deep/er/@latest", "cached-only/{module}/@v/list", "cached-only/{module}/@v/v1.0.0.info",
@@ -37,9 +40,16 @@ func (r *teams) refused(who, method, there, not string, body []byte) {
 		r.t.Errorf("%s: %s %s: %d %s\n%s: %d %s\nwant %d for both", who, method, there, a.status, a.body, not, b.status, b.body, want)
 		return
 	}
+	r.alike(who, method, there, a, not, b, body)
 	if (a.header.Get("Www-Authenticate") != "") != (want == http.StatusUnauthorized) {
 		r.t.Errorf("%s: %s %s: WWW-Authenticate %q", who, method, there, a.header.Get("Www-Authenticate"))
 	}
+}
+
+// alike checks that two answers, to a request about what is there and to one about
+// what is not, tell the same and name nothing that was not named in asking.
+func (r *teams) alike(who, method, there string, a answer, not string, b answer, body []byte) {
+	r.t.Helper()
 	if told, untold := existing(a.text()), existing(b.text()); told != untold {
 		r.t.Errorf("%s: %s %s:\n%s\n%s:\n%s\ntell apart what is there", who, method, there, told, not, untold)
 	}
@@ -82,7 +92,7 @@ func (a answer) text() string {
 // is there.
 func TestTeamsTellNothing(t *testing.T) {
 	r := newTeams(t)
-	r.admin("block", "corp.example/amber/lib@v1.0.1", "--reason", "a reason for amber's eyes")
+	r.furnish()
 	others := []string{"cobalt-ci", nobody, stranger}
 	const module, none = "corp.example/amber/lib", "corp.example/amber/nil"
 	for _, path := range r.goRequests() {
@@ -99,6 +109,18 @@ func TestTeamsTellNothing(t *testing.T) {
 	}
 	r.own()
 
+	for who, status := range map[string]int{"cobalt-ci": http.StatusNotFound, nobody: http.StatusUnauthorized, stranger: http.StatusUnauthorized} {
+		const there, not = "/artifactory/api/repositories/amber-lib", "/artifactory/api/repositories/amber-nil"
+		a, b := r.ask(who, http.MethodGet, there, nil), r.ask(who, http.MethodGet, not, nil)
+		if a.status != status {
+			t.Errorf("%s: GET %s: %d %s, want %d", who, there, a.status, a.body, status)
+		}
+		r.alike(who, http.MethodGet, there, a, not, b, nil)
+	}
+
+	build := []byte(`{"name":"amber","number":"1","started":"2026-01-01T00:00:00.000+0000"}`)
+	claims := []byte(`{"versions":[{"module":"` + module + `","version":"v1.0.0","mod_h1":"h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}]}`)
+	hook := []byte(`{"url":"http://127.0.0.1:1/hook","types":["version.*"],"secret":"none"}`)
 	grant := []byte(`{"principals":["user:cobalt-ci"],"repos":["amber-lib"],"actions":["read"]}`)
 	for _, q := range []struct {
 		method, there, not string
@@ -127,10 +149,44 @@ func TestTeamsTellNothing(t *testing.T) {
 		{"GET", "/api/v1/permissions/check?user=amber-ci&action=read&repo=amber-lib", "/api/v1/permissions/check?user=amber-no&action=read&repo=amber-nil", nil},
 		{"GET", "/api/v1/fetched?module=" + module, "/api/v1/fetched?module=" + none, nil},
 		{"GET", "/api/v1/audit?module=" + module, "/api/v1/audit?module=" + none, nil},
+		{"PUT", "/artifactory/amber-lib/" + module + "/@v/v1.0.0.mod", "/artifactory/amber-lib/" + none + "/@v/v1.0.0.mod", []byte("x")},
+		{"PUT", "/artifactory/amber-lib/" + module + "/@v/v1.5.0.zip", "/artifactory/amber-nil/" + none + "/@v/v1.5.0.zip", []byte("x")},
+		{"PUT", "/artifactory/api/go/all/" + module + "/@v/v1.0.0.zip", "/artifactory/api/go/all/" + none + "/@v/v1.0.0.zip", []byte("x")},
+		{"DELETE", "/artifactory/amber-lib/" + module + "/@v/v1.0.0.zip", "/artifactory/amber-lib/" + none + "/@v/v1.0.0.zip", nil},
+		{"PUT", "/artifactory/api/storage/amber-lib/" + module + "/@v/v1.0.0.zip?properties=a=b", "/artifactory/api/storage/amber-lib/" + none + "/@v/v1.0.0.zip?properties=a=b", nil},
+		{"DELETE", "/artifactory/api/storage/amber-lib/" + module + "/@v/v1.0.0.zip?properties=owner", "/artifactory/api/storage/amber-lib/" + none + "/@v/v1.0.0.zip?properties=owner", nil},
+		{"GET", "/artifactory/api/build?project=amber", "/artifactory/api/build?project=amner", nil},
+		{"GET", "/artifactory/api/build/amber/1?project=amber", "/artifactory/api/build/amner/1?project=amner", nil},
+		{"PUT", "/artifactory/api/build?project=amber", "/artifactory/api/build?project=amner", build},
+		{"POST", "/artifactory/api/build/delete", "/artifactory/api/build/delete", []byte(`{"project":"amber","buildName":"amber","buildNumbers":["1"]}`)},
+		{"PUT", "/api/v1/repos/amber-lib/imports/" + module + "/@v/v1.0.0", "/api/v1/repos/amber-nil/imports/" + none + "/@v/v1.0.0", []byte("x")},
+		{"POST", "/api/v1/repos/amber-lib/imports/missing", "/api/v1/repos/amber-nil/imports/missing", claims},
+		{"GET", "/api/v1/webhooks/amber", "/api/v1/webhooks/amner", nil},
+		{"GET", "/api/v1/webhooks/amber/deliveries", "/api/v1/webhooks/amner/deliveries", nil},
+		{"PUT", "/api/v1/webhooks/amber", "/api/v1/webhooks/amner", hook},
+		{"POST", "/api/v1/webhooks/amber/test", "/api/v1/webhooks/amner/test", nil},
+		{"DELETE", "/api/v1/webhooks/amber", "/api/v1/webhooks/amner", nil},
 		{"DELETE", "/api/v1/blocks?module=" + module + "&version=v1.0.1", "/api/v1/blocks?module=" + none + "&version=v1.0.1", nil},
 	} {
 		for _, who := range others {
 			r.refused(who, q.method, q.there, q.not, q.body)
+		}
+	}
+}
+
+// furnish has the amber team, and an administrator for it, make something of each sort
+// beside its module.
+func (r *teams) furnish() {
+	r.t.Helper()
+	r.admin("block", "corp.example/amber/lib@v1.0.1", "--reason", "a reason for amber's eyes")
+	for _, q := range []struct{ who, method, path, body string }{
+		{"amber-ci", "PUT", "/artifactory/api/storage/amber-lib/corp.example/amber/lib/@v/v1.0.0.zip?properties=owner=amber", ""},
+		{"amber-ci", "PUT", "/artifactory/amber-lib/corp.example/amber/lib/@v/v1.5.0.mod", "module corp.example/amber/lib\n"}, // waits for its zip
+		{"alice", "PUT", "/artifactory/api/build?project=amber", `{"name":"amber","number":"1","started":"2026-01-01T00:00:00.000+0000"}`},
+		{"alice", "PUT", "/api/v1/webhooks/amber", `{"url":"http://127.0.0.1:1/hook","types":["version.*"],"secret":"amber"}`},
+	} {
+		if a := r.ask(q.who, q.method, q.path, []byte(q.body)); a.status >= 300 {
+			r.t.Fatalf("%s: %s %s: %d %s", q.who, q.method, q.path, a.status, a.body)
 		}
 	}
 }
@@ -160,7 +216,7 @@ func (r *teams) own() {
 // sees that there was something to hide.
 func TestTeamsListNothingOfOthers(t *testing.T) {
 	r := newTeams(t)
-	r.admin("block", "corp.example/amber/lib@v1.0.1", "--reason", "a reason for amber's eyes")
+	r.furnish()
 	r.admin("repo", "create", "amber-mirror", "--kind", "remote", "--upstream", r.up.URL+"/amber", "--sumdb", "off")
 	if a := r.ask("amber-ci", http.MethodGet, "/go/all/corp.example/amber/lib/@v/v1.0.0.zip", nil); a.status != http.StatusOK {
 		t.Fatalf("amber-ci gets its own zip: %d %s", a.status, a.body)
@@ -189,6 +245,9 @@ func TestTeamsListNothingOfOthers(t *testing.T) {
 		{"/api/v1/fetched?module=corp.example/amber/lib", http.StatusForbidden, true},
 		{"/api/v1/log", http.StatusForbidden, true},
 		{"/metrics", http.StatusOK, true},
+		{"/api/v1/webhooks", http.StatusForbidden, true},
+		{"/artifactory/api/repositories", http.StatusOK, true},
+		{"/artifactory/api/repositories/all", http.StatusOK, true},
 	} {
 		const team = "amber"
 		if a := r.ask("alice", http.MethodGet, q.path, nil); a.status != http.StatusOK || bytes.Contains(a.body, []byte(team)) != q.hidden {
@@ -201,6 +260,14 @@ func TestTeamsListNothingOfOthers(t *testing.T) {
 			a := r.ask(who, http.MethodGet, q.path, nil)
 			if open := q.path == "/api/v1/whoami"; a.status != http.StatusUnauthorized && !open || strings.Contains(a.text(), team) {
 				t.Errorf("%s: GET %s: %s, want 401 and nothing of the amber team", who, q.path, a.text())
+			}
+		}
+	}
+	for _, query := range []string{`items.find()`, `items.find({"repo":"all"})`, `items.find({"@owner":"amber"}).include("property")`} {
+		for who, status := range map[string]int{"alice": http.StatusOK, "cobalt-ci": http.StatusOK, nobody: http.StatusUnauthorized, stranger: http.StatusUnauthorized} {
+			a := r.ask(who, http.MethodPost, "/artifactory/api/search/aql", []byte(query))
+			if a.status != status || strings.Contains(a.text(), "amber") != (who == "alice") {
+				t.Errorf("%s: %s: %s, want %d", who, query, a.text(), status)
 			}
 		}
 	}

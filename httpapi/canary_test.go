@@ -75,20 +75,30 @@ var asks = [][3]string{
 	{"GET", "/go/dead/up.test/b/@v/v1.0.0.mod"}, {"GET", "/api/v1/status"}, {"GET", "/api/v1/repos"}, {"GET", "/api/v1/audit"}, {"GET", "/api/v1/whoami"}, {"GET", "/nothing"}, {"GET", "/metrics"},
 	{"POST", "/api/v1/blocks", `{"module":"evil.test/a","reason":"x"}`}, {"DELETE", "/api/v1/blocks?module=evil.test/a"}, {"POST", "/api/v1/blocks", `{`}, {"POST", "/api/v1/repos", `{"name":"local","kind":"local"}`},
 	{"DELETE", "/api/v1/repos/nothing"}, {"PUT", "/api/v1/repos/local/modules/corp.test/a/@v/v1.0.0", "no zip"}, {"PUT", "/api/v1/offline", `{"offline":false}`}, {"PATCH", "/metrics"}, {"GET", "/panic"},
+	{"GET", "/artifactory/api/go/all/corp.test/a/@v/list"}, {"GET", "/artifactory/api/storage/local/corp.test/a/@v/v1.0.0.zip?properties"}, {"PUT", "/artifactory/local/corp.test/a/@v/v1.9.0.mod", "module corp.test/a\n"}, {"PUT", "/artifactory/local/corp.test/b/@v/v1.9.0.zip", "no zip"},
+	{"POST", "/artifactory/api/search/aql", "items.find()"}, {"PUT", "/artifactory/api/build", newBuild}, {"POST", "/artifactory/api/system/usage", "{}"}, {"GET", "/artifactory/nothing"}, {"PUT", "/api/v1/webhooks/hook", goodHook}, {"PUT", "/api/v1/repos/public/imports/up.test/b/@v/v1.0.0", "x"}, {"GET", "/corp.test/a?go-get=1"},
 }
+
+// dearWays of ways show what is looked at as a password, which takes long.
+const dearWays = 2
 
 // ways are how secrets come with a request.
 var ways = []func(c *canaries, r [3]string){
-	func(c *canaries, r [3]string) { c.ask(r, "Authorization", "Bearer "+c.token("Bearer")) },
-	func(c *canaries, r [3]string) {
-		c.ask(r, "Authorization", "Bearer "+c.random("a Bearer that is no token"))
-	},
-	func(c *canaries, r [3]string) { c.ask(r, "Authorization", basic("ann", c.token("Basic"))) },
-	func(c *canaries, r [3]string) { c.ask(r, "Authorization", basic(c.token("the user of Basic"), "")) },
 	func(c *canaries, r [3]string) { c.ask(r, "Authorization", basic("ann", c.random("a wrong password"))) },
 	func(c *canaries, r [3]string) {
 		c.ask(r, "Authorization", basic(c.random("a password for the user"), "x"))
 	},
+	func(c *canaries, r [3]string) { c.ask(r, "Authorization", "Bearer "+c.token("Bearer")) },
+	func(c *canaries, r [3]string) {
+		c.ask(r, "Authorization", "Bearer "+c.random("a Bearer that is no token"))
+	},
+	func(c *canaries, r [3]string) { c.ask(r, "X-Jfrog-Art-Api", c.token("X-JFrog-Art-Api")) },
+	func(c *canaries, r [3]string) { c.ask(r, "X-Jfrog-Art-Api", c.random("another X-JFrog-Art-Api")) },
+	func(c *canaries, r [3]string) {
+		c.ask(r, "Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4ifQ."+c.token("a token like a JWT"))
+	},
+	func(c *canaries, r [3]string) { c.ask(r, "Authorization", basic("ann", c.token("Basic"))) },
+	func(c *canaries, r [3]string) { c.ask(r, "Authorization", basic(c.token("the user of Basic"), "")) },
 	func(c *canaries, r [3]string) { c.ask(r, "Authorization", "Token "+c.random("another scheme")) },
 	func(c *canaries, r [3]string) {
 		c.ask(r, "Referer", "https://ci.test/?token="+c.token("Referer"), "Cookie", "session="+c.random("Cookie"), "X-Api-Key", c.random("X-Api-Key"))
@@ -127,7 +137,11 @@ func TestNoSecretIsWritten(t *testing.T) {
 
 	for i, a := range asks {
 		for j, way := range ways {
-			if (i+j)%3 == 0 || j >= len(ways)-3 { // each request in several ways, each way in several requests
+			turns := 3
+			if j < dearWays {
+				turns = 10
+			}
+			if (i+j)%turns == 0 || j >= len(ways)-3 { // each request in several ways, each way in several requests
 				way(c, a)
 			}
 		}
@@ -136,7 +150,8 @@ func TestNoSecretIsWritten(t *testing.T) {
 	c.bodies()
 	c.upstream()
 	c.invitation()
-	c.identities()
+	c.webhook()
+	c.artifactory(c.identities())
 
 	for _, target := range []string{"/api/v1/audit?limit=10000", "/api/v1/audit?format=ndjson", "/api/v1/fetched?module=corp.test/**&refused=true", "/api/v1/log", "/api/v1/repos/public", "/api/v1/status", "/api/v1/replication", "/metrics"} {
 		c.ask([3]string{"GET", target, ""})
@@ -174,17 +189,7 @@ func (c *canaries) upstream() {
 		w.Header().Set("X-Key", key)
 		http.Error(w, "you sent "+key, http.StatusInternalServerError)
 	})
-	secrets, err := node.OpenSecrets(c.g.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := node.ParseSecret([]byte(`{"header":{"name":"X-Key","value":"` + key + `"}}`))
-	if err == nil {
-		err = secrets.Set(repoName(t, "mirror"), secret)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.g.secret("mirror", `{"header":{"name":"X-Key","value":"`+key+`"}}`)
 	c.ask([3]string{"PATCH", "/api/v1/repos/public", `{"secrets":[{"host":"` + strings.TrimPrefix(c.g.proxy.url, "http://") + `","name":"mirror"}]}`})
 	for _, file := range []string{"@v/v1.0.0.info", "@v/v1.0.0.zip", "@latest", "@v/list"} {
 		c.ask([3]string{"GET", "/go/all/up.test/k/" + file, ""})
@@ -221,11 +226,69 @@ func (c *canaries) invitation() {
 	}
 }
 
-// identities uses a password and a token that are right, and an ID token that is
-// not.
-func (c *canaries) identities() {
+// webhook has a receiver repeat what it is sent and refuse it.
+func (c *canaries) webhook() {
 	t := c.g.t
-	password := c.random("a password")
+	key := node.NewWebhookKey()
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(key, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.plant("the key of a webhook", strings.TrimPrefix(key, "whsec_"))
+	c.plant("the bytes of that key", string(raw))
+	c.g.secret("hook", `{"webhook":{"key":"`+key+`"}}`)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		http.Error(w, fmt.Sprint("refused: ", r.Header, string(body)), http.StatusBadRequest)
+	}))
+	t.Cleanup(receiver.Close)
+	c.ask([3]string{"PUT", "/api/v1/webhooks/canary", `{"url":"` + receiver.URL + `","types":["version.*"],"secret":"hook"}`})
+	if a := do(t, c.g.admin, "POST", "http://localhost", "/api/v1/webhooks/canary/test", nil); !strings.Contains(a.body, `"status":400`) {
+		t.Errorf("the receiver is not asked: %d %s", a.status, a.body)
+	}
+	for _, at := range []string{"POST /api/v1/webhooks/canary/test", "GET /api/v1/webhooks/canary/deliveries", "GET /api/v1/webhooks"} {
+		method, target, _ := strings.Cut(at, " ")
+		c.ask([3]string{method, target, ""})
+	}
+}
+
+// artifactory signs in as the JFrog CLI does for a user who has a password, asks with
+// what it is given, renews that, and fails to.
+func (c *canaries) artifactory(password string) {
+	t := c.g.t
+	const form, target = "application/x-www-form-urlencoded", "/artifactory/api/security/token"
+	right := basic("bea", password)
+	if a := do(t, http.DefaultClient, "GET", c.base, "/artifactory/api/security/encryptedPassword", nil, "Authorization", right); a.body != password { // the answer that shows it
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	given := func(body string, header ...string) (token string) {
+		a := do(t, http.DefaultClient, "POST", c.base, target, strings.NewReader(body), append(header, "Content-Type", form)...) // the answers that show them
+		got := decode[issued](t, a.body)
+		if a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		secret := got.AccessToken[strings.LastIndexByte(got.AccessToken, '.')+1:]
+		c.plant("a token for a password", secret[len("rn_tabcdefghijk_"):])
+		c.plant("its refresh token", got.RefreshToken)
+		for _, r := range asks {
+			c.ask(r, "Authorization", "Bearer "+got.AccessToken)
+		}
+		return "grant_type=refresh_token&access_token=" + got.AccessToken + "&refresh_token=" + got.RefreshToken
+	}
+	again := given(given("grant_type=client_credentials", "Authorization", right))
+	for _, body := range []string{
+		again[:strings.LastIndexByte(again, '=')+1] + c.random("a wrong refresh token"), "grant_type=refresh_token&access_token=" + c.random("a refreshed token that is none") + "&refresh_token=x",
+		"grant_type=password&username=bea&password=" + c.random("a password in a form"), "%zz" + c.random("a form that is none"),
+	} {
+		c.ask([3]string{"POST", target, body}, "Content-Type", form)
+	}
+}
+
+// identities uses a password, which it returns, and a token that are right, and an ID
+// token that is not.
+func (c *canaries) identities() (password string) {
+	t := c.g.t
+	password = c.random("a password")
 	c.ask([3]string{"PUT", "/api/v1/users/bea", `{"password":"` + password + `"}`})
 	a := do(t, c.g.admin, "POST", "http://localhost", "/api/v1/tokens", strings.NewReader(`{"user":"bea"}`)) // the answer that shows it
 	issued := decode[node.IssuedToken](t, a.body)
@@ -243,6 +306,7 @@ func (c *canaries) identities() {
 	id := "eyJhbGciOiJSUzI1NiJ9." + c.random("the claims of an ID token") + "." + c.random("the signature of an ID token")
 	c.ask([3]string{"POST", "/api/v1/oidc/exchange", `{"issuer":"ci","token":"` + id + `"}`})
 	c.ask([3]string{"POST", "/api/v1/oidc/exchange", `{"issuer":"` + id + `","token":"` + id + `"`})
+	return password
 }
 
 // search looks for every secret in everything that was written or said.

@@ -4,11 +4,14 @@ import "strings"
 
 // methods are verbs that routes don't take, and headers that ask for another verb.
 func methods() (all []attack) {
-	for _, target := range []string{"/go/public/up.test/m/@v/list", "/api/v1/status", "/livez", "/metrics", "/api/v1/log"} {
+	for _, target := range []string{"/go/public/up.test/m/@v/list", "/api/v1/status", "/livez", "/metrics", "/api/v1/log", "/artifactory/api/system/ping", "/artifactory/api/repositories/team-a"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "TRACE", "CONNECT", "BREW", "get", "GET-X"} {
 			want := "405"
-			if method == "OPTIONS" {
+			switch {
+			case method == "OPTIONS":
 				want = "204" // with Allow, and nothing for other origins
+			case strings.HasPrefix(target, "/artifactory/") && (method == "PUT" || method == "DELETE"):
+				want = "400" // taken for files, which these are none of
 			}
 			all = append(all, attack{request: plain(method, target, "", asAdmin), want: want})
 		}
@@ -98,6 +101,7 @@ func origins() (all []attack) {
 	} {
 		for _, c := range [][3]string{
 			{"POST", apiRepos, `{"name":"origin","kind":"local"}`}, {"PUT", "/api/v1/users/origin", `{}`}, {"PATCH", apiRepos + "/team-a", `{"description":"x"}`}, {"DELETE", apiRepos + "/team-b", ""}, {"POST", "/api/v1/tokens", `{}`},
+			{"POST", "/artifactory/api/security/token", "grant_type=client_credentials"}, {"PUT", "/artifactory/team-a/team-a.test/lib/x/@v/v1.7.0.mod", "module team-a.test/lib/x"}, {"PUT", "/api/v1/webhooks/origin", goodHook},
 		} {
 			all = append(all, attack{request: plain(c[0], c[1], c[2], asAdmin, header+"\r\n"), want: "403", text: "another origin"})
 		}
@@ -112,7 +116,8 @@ func injections() (all []attack) {
 		all = append(all, attack{request: plain("GET", "/go/all/up.test/m"+x+"/@v/list", "", asAdmin), want: "404", text: "has the character"})
 		for _, c := range [][3]string{
 			{"GET", "/go/public/up.test/m/@v/v1.0.0" + x + ".info", "404"}, {"GET", "/go/a" + x + "/up.test/m/@v/list", "404"},
-			{"GET", "/api/v1/repos/a" + x, "400"}, {"PUT", teamMods + "team-a.test/x" + x + "/@v/v1.0.0", "400"}, {"GET", "/at-least/here/1/1" + x + "/go/all/up.test/m/@v/list", "400|404"},
+			{"GET", "/api/v1/repos/a" + x, "400"}, {"PUT", teamMods + "team-a.test/x" + x + "/@v/v1.0.0", "400"}, {"GET", "/artifactory/api/go/team-a/team-a.test/m" + x + "/@v/list", "404"}, {"PUT", "/artifactory/team-a/team-a.test/lib/x" + x + "/@v/v1.0.0.mod", "400"}, {"GET", "/artifactory/api/build/a" + x + "/1", "400|404"},
+			{"GET", "/at-least/here/1/1" + x + "/go/all/up.test/m/@v/list", "400|404"},
 		} {
 			all = append(all, attack{request: plain(c[0], c[1], "", asAdmin), want: c[2]})
 		}

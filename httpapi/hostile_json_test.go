@@ -9,6 +9,7 @@ func malformedJSON() (all []attack) {
 	for _, route := range []struct{ method, target, field, value, other string }{
 		{"POST", "/api/v1/repos", "name", `"json"`, `"kind":"local"`}, {"PUT", "/api/v1/users/json", "display", `"x"`, `"service":false`},
 		{"PUT", "/api/v1/permissions/json", "repos", `["team-a"]`, `"principals":["user:reader"],"actions":["read"]`}, {"POST", "/api/v1/blocks", "module", `"evil.test/json"`, `"reason":"x"`},
+		{"PUT", "/api/v1/webhooks/json", "url", `"http://127.0.0.1:1/x"`, `"types":["version.settled"],"secret":"none"`}, {"POST", "/artifactory/api/build/delete", "buildName", `"x"`, `"buildNumbers":["1"]`},
 	} {
 		member := `"` + route.field + `":` + route.value
 		for _, body := range []string{

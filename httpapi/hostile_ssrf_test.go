@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"registry-node/node"
 )
 
 // TestHostileURLs has a registry ask where it must not: what administrators and
@@ -56,9 +58,10 @@ func (h *hostile) saidURLs(t *testing.T) {
 	h.run(t, 69, attacks)
 }
 
-// linkLocal are upstreams at which no service registry is, but the keys of a machine
+// linkLocal are upstreams and receivers of webhooks at which no service registry is, but the keys of a machine
 // may be. They are dialed by nobody, whoever said them.
 func (h *hostile) linkLocal(t *testing.T) {
+	h.secret("none", `{"webhook":{"key":"`+node.NewWebhookKey()+`"}}`)
 	for i, host := range []string{
 		"169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[::169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "0.0.0.0", "[::]", "224.0.0.1", "255.255.255.255", "100.100.100.200", "[fd00:ec2::254]",
 		"[ff02::1]", "168.63.129.16", "192.0.0.192",
@@ -71,6 +74,10 @@ func (h *hostile) linkLocal(t *testing.T) {
 			t.Errorf("%s: %d %s", host, a.status, a.body)
 		}
 		checkInert(t, host, a.header)
+		h.set("PUT", "/api/v1/webhooks/"+name, strings.Replace(goodHook, "http://127.0.0.1:1", "https://"+host+":1", 1))
+		if a := h.ask(admin, "POST", "/api/v1/webhooks/"+name+"/test", ""); a.status != 200 || !strings.Contains(a.body, "no webhook is sent to") {
+			t.Errorf("webhook to %s: %d %s", host, a.status, a.body)
+		}
 	}
 }
 

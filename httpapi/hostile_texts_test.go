@@ -36,6 +36,7 @@ func TestHostileTexts(t *testing.T) {
 		{"PUT", "/api/v1/issuers/text", strings.Replace(goodCI, `"sub"`, "TEXT", 1), []string{"/api/v1/issuers/text"}},
 		{"DELETE", "/api/v1/tokens/{token}?reason=QUERY", "", []string{"/api/v1/audit", "/api/v1/log"}},
 		{"DELETE", teamMods + "team-a.test/lib/N/@v/v1.0.0?reason=QUERY", "", []string{"/api/v1/audit", "/api/v1/log"}},
+		{"PUT", teamItems + "lib/N/@v/v1.0.0.zip?properties=text=QUERY", "", []string{teamItems + "lib/N/@v/v1.0.0.zip?properties=text", "/api/v1/log"}},
 	}
 	n := 0
 	for _, place := range places {
@@ -63,6 +64,7 @@ func TestHostileTexts(t *testing.T) {
 				t.Errorf("%s %s %s: %d %s", place.method, target, body, a.status, a.body)
 			}
 			for _, at := range place.shown {
+				at = fill(at, text, name)
 				a := h.ask(admin, "GET", at, "")
 				checkInert(t, at, a.header)
 				masked := strings.HasPrefix(at, "/api/v1/audit") && strings.ContainsFunc(text, unprintable)
@@ -72,10 +74,11 @@ func TestHostileTexts(t *testing.T) {
 			}
 		}
 	}
-	if n != 128 {
+	if n != 144 {
 		t.Errorf("%d texts", n)
 	}
 	h.blockedTexts(t)
+	h.buildTexts(t)
 	h.unharmed(t)
 }
 
@@ -89,6 +92,36 @@ func (h *hostile) blockedTexts(t *testing.T) {
 		checkShown(t, a.body)
 		if a.status != 403 || a.header.Get("Content-Type") != textType {
 			t.Errorf("%s: %d %v", mod, a.status, a.header)
+		}
+	}
+}
+
+// buildTexts names builds, and looks at what is told of them. A name has no line ends
+// either.
+func (h *hostile) buildTexts(t *testing.T) {
+	const builds = "/artifactory/api/build"
+	for _, text := range slices.Concat(scripts, controls) {
+		info := fill(`{"name":TEXT,"number":TEXT,"started":"2026-01-01T00:00:00.000+0000"}`, text, "")
+		want := 204
+		if strings.ContainsFunc(text, unicode.IsControl) {
+			want = 400
+		}
+		if a := h.ask(admin, "PUT", builds, info); a.status != want {
+			t.Errorf("%s: %d %s, want %d", info, a.status, a.body, want)
+			continue
+		}
+		listed := h.ask(admin, "GET", builds, "")
+		checkInert(t, text, listed.header)
+		if strings.ContainsAny(listed.body, "<>'") {
+			t.Errorf("%q is listed as %s", text, listed.body)
+		}
+		at := builds + "/" + url.PathEscape(text)
+		for _, at := range []string{at, at + "/" + url.PathEscape(text)} {
+			a := h.ask(admin, "GET", at, "")
+			checkInert(t, at, a.header)
+			if want == 204 && (a.status != 200 || !json.Valid([]byte(a.body))) || want != 204 && a.status < 400 {
+				t.Errorf("GET %s: %d %s", at, a.status, a.body)
+			}
 		}
 	}
 }

@@ -55,19 +55,7 @@ func TestSecretOfAnUpstream(t *testing.T) {
 		t.Errorf("status: %q", st.Reasons)
 	}
 
-	secrets, err := node.OpenSecrets(g.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := func(value string) {
-		secret, err := node.ParseSecret([]byte(`{"header":{"name":"X-Key","value":"` + value + `"}}`))
-		if err == nil {
-			err = secrets.Set(repoName(t, "mirror"), secret)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	set := func(value string) { g.secret("mirror", `{"header":{"name":"X-Key","value":"`+value+`"}}`) }
 	set("wrong-" + canary)
 	if a := get("/go/all/up.test/m/@v/v1.0.0.zip"); a.status != http.StatusForbidden {
 		t.Errorf("with a wrong key: %d %s", a.status, a.body)
@@ -89,5 +77,21 @@ func TestSecretOfAnUpstream(t *testing.T) {
 		if strings.Contains(text, canary) {
 			t.Errorf("%s shows the secret:\n%s", what, text)
 		}
+	}
+}
+
+// secret gives the node a secret.
+func (g *registry) secret(name, text string) {
+	g.t.Helper()
+	secrets, err := node.OpenSecrets(g.dir)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	secret, err := node.ParseSecret([]byte(text))
+	if err == nil {
+		err = secrets.Set(repoName(g.t, name), secret)
+	}
+	if err != nil {
+		g.t.Fatal(err)
 	}
 }
