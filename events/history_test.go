@@ -239,7 +239,7 @@ func (h *history) move(o *oracle, repo events.RepoID, home, forcer events.Site) 
 		lost = spans[tenure].site
 	}
 	b := events.HomeForced{Repo: repo, Tenure: tenure, At: h.mark(lost), To: to, After: after}
-	if b.At.IsZero() || h.forced(forcer, repo, tenure) >= 4 {
+	if b.At.IsZero() && repo.IsZero() && tenure == 0 || h.forced(forcer, repo, tenure) >= 4 {
 		return
 	}
 	switch {
@@ -253,7 +253,7 @@ func (h *history) move(o *oracle, repo events.RepoID, home, forcer events.Site) 
 	default:
 		b.Reason = "signed for another place"
 		b.Signature = ed25519.Sign(signer(operator), events.ForcedText(h.registry, b))
-		b.At.Seq++
+		b.At.Epoch, b.At.Seq = max(1, b.At.Epoch), b.At.Seq+1
 	}
 	h.append(forcer, b)
 }

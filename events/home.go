@@ -13,15 +13,17 @@ import (
 type Tenure struct {
 	Site  Site `json:"site"`
 	After Mark `json:"after"`
-	Until Mark `json:"until,omitzero"` // zero: it still is
+	Until Mark `json:"until,omitzero"` // zero: it still is, if it is not Forced
 	// Forced says that the end was not the home's own decision: what it wrote
-	// after Until was written in good faith and awaits the next home.
+	// after Until was written in good faith and awaits the next home. That may be
+	// its whole log.
 	Forced bool `json:"forced,omitempty"`
 }
 
 // Holds reports whether an entry of the tenure's site lies within it.
 func (t Tenure) Holds(m Mark) bool {
-	return m.Compare(t.After) > 0 && (t.Until.IsZero() || m.Compare(t.Until) <= 0)
+	open := t.Until.IsZero() && !t.Forced
+	return m.Compare(t.After) > 0 && (open || m.Compare(t.Until) <= 0)
 }
 
 const (
@@ -49,7 +51,7 @@ type HomeCeded struct {
 type HomeForced struct {
 	Repo      RepoID `json:"repo,omitzero"` // none: the registry itself
 	Tenure    int    `json:"tenure"`        // which one ends, counted from 0
-	At        Mark   `json:"at"`            // last entry of the lost home that counts
+	At        Mark   `json:"at"`            // last entry of the lost home that counts; zero: none does
 	To        Site   `json:"to"`
 	After     Mark   `json:"after"` // place in To's log where its tenure begins
 	Signature Bytes  `json:"signature,omitempty"`
@@ -79,8 +81,8 @@ func keyOfHome(id RepoID) Key {
 func (b HomeCeded) check() error { return checkMove(b.Tenure, b.To, b.Actor) }
 
 func (b HomeForced) check() error {
-	if b.At.IsZero() {
-		return errors.New("no place in the lost home's log")
+	if b.At.IsZero() && b.Repo.IsZero() && b.Tenure == 0 {
+		return errors.New("no place in the lost home's log, with which the registry began")
 	}
 	return errors.Join(checkMove(b.Tenure, b.To, b.Actor), checkText("reason", b.Reason))
 }

@@ -47,6 +47,24 @@ func TestForcedBeatsCeded(t *testing.T) {
 	w.is(id, events.Held, 1)
 }
 
+// A home that is lost before anybody has an entry of it is given up with all that it
+// may have written: that awaits the next home, as what it writes later does.
+func TestForcedBeforeTheFirstEntry(t *testing.T) {
+	w := newWorld(t)
+	id := w.repo(events.Local, "a")
+	w.say("a", events.HomeCeded{Repo: id, To: site("b")})
+	w.say("a", events.HomeForced{Repo: id, Tenure: 1, To: site("c")})
+	w.publish("b", id, 1)
+	w.is(id, events.Undecided, 0)
+	if err := w.directory().Right(next(w, "b"), events.VersionPublished{ModuleVersion: events.Of(id, v1), Content: content(1)}); err == nil {
+		t.Error("the lost home has the right to publish")
+	}
+	w.publish("c", id, 2)
+	w.is(id, events.Held, 2)
+	w.say("b", events.HomeCeded{Repo: id, Tenure: 1, To: site("b")})
+	w.is(id, events.Held, 2)
+}
+
 // Tenures of one site don't overlap, whatever the one before names as the start.
 func TestRegainedTenureStartsAfterTheFormer(t *testing.T) {
 	w := newWorld(t)
@@ -79,7 +97,13 @@ func TestRegistryHomeMoves(t *testing.T) {
 		"forced without signature":  {func(w *world) { w.say("b", move) }, "a"},
 		"forced with another's key": {func(w *world) { w.say("b", signed(w, 2, move)) }, "a"},
 		"forced by the operator":    {func(w *world) { w.say("b", signed(w, operator, move)) }, "c"},
-		"forced at no member":       {func(w *world) { w.say("x", signed(w, operator, move)) }, "c"},
+		"forced before its first entry": {func(w *world) {
+			w.say("a", events.HomeCeded{To: site("b")})
+			none := signed(w, operator, events.HomeForced{Tenure: 1, To: site("c")})
+			w.say("c", none)
+			w.say("b", events.HomeCeded{Tenure: 1, To: site("b")})
+		}, "c"},
+		"forced at no member": {func(w *world) { w.say("x", signed(w, operator, move)) }, "c"},
 		"forced, text changed": {func(w *world) {
 			b := signed(w, operator, move)
 			b.To = site("b")

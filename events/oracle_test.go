@@ -26,7 +26,7 @@ type oracle struct {
 // A span is what the package calls a tenure.
 type span struct {
 	site         events.Site
-	after, until events.Mark // until: zero while it lasts
+	after, until events.Mark // until: zero while it lasts, or if it was forced before the first entry
 	forced       bool
 }
 
@@ -139,7 +139,7 @@ func (o *oracle) spans(repo events.RepoID, first events.Site, forced func(n int)
 
 func (s span) holds(ev events.Event) bool {
 	m := ev.ID.Mark
-	return ev.ID.Site == s.site && m.Compare(s.after) > 0 && (s.until.IsZero() || m.Compare(s.until) <= 0)
+	return ev.ID.Site == s.site && m.Compare(s.after) > 0 && (s.until.IsZero() && !s.forced || m.Compare(s.until) <= 0)
 }
 
 // within returns the events that lie in one of the spans, span by span.

@@ -23,7 +23,8 @@ type HomeMove struct {
 	From events.Site     `json:"from"`
 	To   events.Site     `json:"to"`
 	At   events.Position `json:"position"` // of the entry that says so
-	// Until is, if the move was forced, the last entry of the old home that counts.
+	// Until is, if the move was forced, the last entry of the old home that counts;
+	// zero if none does.
 	Until *events.Mark `json:"until,omitempty"`
 }
 
@@ -147,9 +148,6 @@ func (n *Node) force(d *events.Directory, homes []events.Tenure, id events.RepoI
 	at, err := n.markOf(lost)
 	if err != nil {
 		return events.HomeForced{}, err
-	}
-	if at.IsZero() {
-		return events.HomeForced{}, fail(ErrInvalid, "site %s has written nothing that is known here, so the repository holds nothing: delete it and create it anew", lost)
 	}
 	b := events.HomeForced{Repo: id, Tenure: len(homes) - 1, At: at, To: m.To, After: after, Reason: m.Reason, Actor: who.Actor()}
 	if m.Repo != "" {

@@ -130,7 +130,11 @@ func (m *homeMove) parse(args []string, to string) error {
 
 func printMove(w io.Writer, what string, m node.HomeMove) error {
 	until := ""
-	if m.Until != nil {
+	switch {
+	case m.Until == nil:
+	case m.Until.IsZero():
+		until = fmt.Sprintf("; nothing counts that %s decided as the home", m.From)
+	default:
 		until = fmt.Sprintf("; what %s decided counts up to its entry %v", m.From, m.Until)
 	}
 	_, err := fmt.Fprintf(w, "the home of %s is %s, no longer %s, as of %v%s\n", what, m.To, m.From, m.At, until)

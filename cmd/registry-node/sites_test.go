@@ -208,6 +208,20 @@ func TestForcedMoveSaysWhatMayBeLost(t *testing.T) {
 	}
 }
 
+// TestForcedMoveFromNothing has a home given up of which no entry is known.
+func TestForcedMoveFromNothing(t *testing.T) {
+	url, _ := api(t, map[string]string{
+		"GET /api/v1/repos/local": `{"name":"local","kind":"local","home":"oslo"}`,
+		"GET /api/v1/replication": `{"sites":[{"name":"here","self":true,"logs":{}},{"name":"oslo"}]}`,
+		"POST /api/v1/homes":      `{"from":"oslo","to":"here","position":{"site":"here","at":"1/7","hash":""},"until":"0/0"}`,
+	})
+	t.Setenv(serverEnv, url)
+	out := ok(t, "home", "move", "local", "--yes", "--to", "here", "--force", "--reason", "it burnt")
+	if want := "the home of repository local is here, no longer oslo, as of here/1/7; nothing counts that oslo decided as the home\n"; out != want {
+		t.Errorf("prints %q, want %q", out, want)
+	}
+}
+
 func TestDiffExitCode(t *testing.T) {
 	for body, c := range map[string]struct {
 		code int
