@@ -88,8 +88,9 @@ type pushKey struct {
 
 // delivery is where the bytes of a blob go that a site sends.
 type delivery struct {
-	body chan<- sent
-	done <-chan error
+	body  chan<- sent
+	done  <-chan error
+	ended chan struct{} // closed when nobody expects it any more
 }
 
 // sent is a body under way; cut makes its Read fail.
@@ -98,19 +99,31 @@ type sent struct {
 	cut func()
 }
 
-func (w *wants) expect(k pushKey, d *delivery) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.deliveries[k] != nil {
-		return false
+// expect has a delivery take what a site sends, as soon as no other one of the same
+// blob does.
+func (w *wants) expect(ctx context.Context, k pushKey, d *delivery) error {
+	for {
+		w.mu.Lock()
+		other := w.deliveries[k]
+		if other == nil {
+			w.deliveries[k] = d
+		}
+		w.mu.Unlock()
+		if other == nil {
+			return nil
+		}
+		select {
+		case <-other.ended:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	w.deliveries[k] = d
-	return true
 }
 
 func (w *wants) unexpect(k pushKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	close(w.deliveries[k].ended)
 	delete(w.deliveries, k)
 }
 

@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node"
@@ -205,4 +208,20 @@ func TestSumdbThroughPeers(t *testing.T) {
 		t.Errorf("lookup at b: %v", err)
 	}
 	w.equal()
+}
+
+// publishAtOnce has several publish the same at a site that can't be dialled: the home
+// asks it for the zip once for each, one after the other.
+func (w *world) publishAtOnce(at string, v module.Version) {
+	w.t.Helper()
+	data := zipOf(w.t, v, goMod(v.Path).with("x.go", noise(100_000)))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := w.sites[at].Publish(w.t.Context(), op, node.Publication{Repo: name("local"), Version: v, Zip: bytes.NewReader(data)}); err != nil {
+				w.t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }

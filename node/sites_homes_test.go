@@ -58,6 +58,7 @@ func TestDecisionsAreMadeAtHome(t *testing.T) {
 	}
 	_, err = w.sites["a"].Publish(t.Context(), op, node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path).with("x.go", "package x"))})
 	isKind(t, err, node.ErrExists, "site b")
+	w.publishAtOnce("b", mv("corp.example/x", "v1.0.0"))
 	if err := b.DeleteRepo(t.Context(), op, name("team"), "done"); err != nil {
 		t.Fatal(err)
 	}

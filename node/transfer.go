@@ -40,7 +40,8 @@ const (
 	pushStart = 15 * time.Second
 	// maxErrorText is how much of a refusal is read, in bytes.
 	maxErrorText = 4 << 10
-	// pushTimeout bounds the wait for a site that can't be dialled to send a blob.
+	// pushTimeout bounds the wait for a site that can't be dialled to send a blob,
+	// and for those who asked it for the same blob before.
 	pushTimeout = 5 * time.Minute
 )
 
@@ -135,8 +136,8 @@ func (t *transfer) pushed(ctx context.Context, site events.Site) error {
 	arrived := make(chan sent)
 	done := make(chan error, 1)
 	key := pushKey{site, t.blob.Digest}
-	if !t.sites.wants.expect(key, &delivery{body: arrived, done: done}) {
-		return fmt.Errorf("site %s is sending it already", site)
+	if err := t.sites.wants.expect(ctx, key, &delivery{body: arrived, done: done, ended: make(chan struct{})}); err != nil {
+		return err
 	}
 	defer t.sites.wants.unexpect(key)
 	req, err := replication.Encode(replication.PushRequest{Digest: t.blob.Digest, Size: t.blob.Size})
