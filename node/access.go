@@ -248,7 +248,7 @@ func (s *sites) whoAsks(ctx context.Context, from events.Site, req replication.D
 	who, err := s.node.Authenticate(ctx, c, netip.Addr{})
 	if t, ok := c.Token(); ok && errors.Is(err, ErrUnauthorized) && !s.node.hasToken(t) {
 		// The asking site has found it right: it may know more than this one.
-		return nil, because(opaque(err), ErrUnavailable, "site %s decides about this and does not know token %s yet; try again in a moment", s.node.id.Site, t.ID())
+		return nil, because(errTokenUnknown, ErrUnavailable, "site %s decides about this and does not know token %s yet; try again in a moment", s.node.id.Site, t.ID())
 	}
 	return who, err
 }

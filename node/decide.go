@@ -118,6 +118,7 @@ func (s *sites) forward(ctx context.Context, who *access.Caller, home events.Sit
 	deadline, _ := ctx.Deadline()
 	msg, err := replication.Encode(replication.DecideRequest{
 		ID: receiptOf(ctx).proposalID(rand.Text()), Op: what, Actor: who.Name(), Credential: credential.Reveal(), Deadline: deadline, Body: raw,
+		Seen: s.seen(home),
 	})
 	if err != nil {
 		return forwarded{}, err
@@ -226,25 +227,20 @@ func (s *sites) goesOn(ctx context.Context, interim func([]byte) error) {
 }
 
 func (s *sites) decideNow(ctx context.Context, from events.Site, req replication.DecideRequest) replication.DecideAnswer {
-	var result any
-	var at events.Position
-	who, err := s.whoAsks(ctx, from, req)
-	if err == nil {
-		result, at, err = s.operate(ctx, who, from, req)
+	d := s.judge(ctx, from, req)
+	if !errors.Is(d.err, errNotHome) { // the asking site asks again
+		s.node.auditDecision(d.who, from, req, d.at, d.err)
 	}
-	if !errors.Is(err, errNotHome) { // the asking site asks again
-		s.node.auditDecision(who, from, req, at, err)
-	}
-	if err == nil {
-		raw, err := json.Marshal(result)
+	if d.err == nil {
+		raw, err := json.Marshal(d.result)
 		if err == nil {
-			return replication.DecideAnswer{Position: at, Result: raw}
+			return replication.DecideAnswer{Position: d.at, Result: raw}
 		}
 		s.node.logger.Error("decision", "op", req.Op, "error", err)
 	}
 	var told *Error
-	if errors.As(err, &told) {
-		if errors.Is(err, errNotHome) {
+	if errors.As(d.err, &told) {
+		if errors.Is(d.err, errNotHome) {
 			return replication.DecideAnswer{Code: codeNotHome, Text: told.Text}
 		}
 		for code, kind := range codes {
@@ -253,7 +249,7 @@ func (s *sites) decideNow(ctx context.Context, from events.Site, req replication
 			}
 		}
 	}
-	s.node.logger.Error("decision failed", "op", req.Op, "from", from, "error", err)
+	s.node.logger.Error("decision failed", "op", req.Op, "from", from, "error", d.err)
 	return replication.DecideAnswer{Code: "unavailable", Text: fmt.Sprintf("site %s could not decide; its log says why", s.node.id.Site)}
 }
 

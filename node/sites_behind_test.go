@@ -1,10 +1,47 @@
 package node_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
+	"registry-node/events"
 	"registry-node/node"
 )
+
+// What is decided at the registry's home and read back at the site that asked counts
+// there at once, also where another site decides that has not heard of it: that site
+// finds out before it refuses.
+func TestHomeThatIsBehindRefusesNothing(t *testing.T) {
+	w := newWorld(t, defaults(nil))
+	b := w.join("b", "a", true)
+	c := w.join("c", "a", false)
+	w.connected()
+	w.equal()
+	v := mv("team.example/x", "v1.0.0")
+	publish := func(ctx context.Context) (node.Published, error) {
+		return b.Publish(ctx, op, node.Publication{Repo: name("team"), Version: v, Zip: zipReader(t, v, goMod(v.Path))})
+	}
+	release := c.StopFollowing()
+	if _, err := b.CreateRepo(t.Context(), op, node.NewRepo{Name: name("team"), Kind: events.Local, Home: site("c"),
+		Settings: events.RepoSettings{Owns: []events.Pattern{pattern("team.example/**")}}}); err != nil {
+		release()
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	_, err := publish(soon)
+	cancel()
+	release()
+	isKind(t, err, node.ErrUnavailable, "site c") // it is still waiting to hear of the repository
+	got, err := publish(t.Context())
+	if err != nil || got.Position.Site != site("c") {
+		t.Fatalf("published: %v, %v", got.Position, err)
+	}
+
+	// What c has not heard of is one thing, what it refuses is another.
+	_, err = b.Publish(t.Context(), op, node.Publication{Repo: name("team"), Version: mv("other.example/x", "v1.0.0"), Zip: zipReader(t, mv("other.example/x", "v1.0.0"), goMod("other.example/x"))})
+	isKind(t, err, node.ErrForbidden, "does not own")
+}
 
 // A home that is lost before it has written a first entry is given up like any other.
 func TestForcedMoveFromAHomeThatWroteNothing(t *testing.T) {

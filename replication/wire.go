@@ -155,6 +155,9 @@ type DecideRequest struct {
 	Credential string          `json:"credential,omitempty"`
 	Deadline   time.Time       `json:"deadline,omitzero"` // by the asking site's clock
 	Body       json.RawMessage `json:"body,omitempty"`    // what Op needs, at most 1 MiB
+	// Seen are places in logs up to which the asking site has applied them: what was
+	// to be read there, who decides is to know before it refuses.
+	Seen []events.Position `json:"seen,omitempty"`
 }
 
 // DecideAnswer is what the home decided.
@@ -188,7 +191,7 @@ func (m DecideRequest) check() error {
 		return errors.New("needs an id and an operation")
 	}
 	return errors.Join(checkText("id", m.ID, maxName), checkText("op", m.Op, maxName),
-		checkText("actor", m.Actor, maxName), checkLen("body", len(m.Body), maxBody))
+		checkText("actor", m.Actor, maxName), checkLen("body", len(m.Body), maxBody), checkLen("seen", len(m.Seen), MaxList))
 }
 
 func (m DecideAnswer) check() error {

@@ -81,6 +81,7 @@ func conversation(t testing.TB) []spoken {
 		speak("13-sum-answer-rows", replication.SumAnswer{OK: true, Rows: []replication.SumRow{{Key: events.Bytes("v/a\x00"), Hash: replication.Sum{5}}}}),
 		speak("14-version-request", replication.VersionRequest{Repo: repo, Module: "corp.example/x", Version: "v1.0.0"}),
 		speak("15-version-answer", replication.VersionAnswer{Entries: entries[:1]}),
+		speak("16-decide-request-seen", replication.DecideRequest{ID: "r4nd0m", Op: "unblock", Actor: "site:b", Deadline: at, Body: json.RawMessage(`{"module":"m.test/a"}`), Seen: []events.Position{pos}}),
 	}
 }
 
@@ -137,6 +138,7 @@ func TestBoundsOfMessages(t *testing.T) {
 		"answer too large":      speak("", replication.LogAnswer{Entries: slicesOf(make([]byte, replication.MaxEntry), 11)}),
 		"decide without id":     speak("", replication.DecideRequest{Op: "x"}),
 		"decide too large":      speak("", replication.DecideRequest{ID: "x", Op: "x", Body: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)}),
+		"too much was seen":     speak("", replication.DecideRequest{ID: "x", Op: "x", Seen: make([]events.Position, replication.MaxList+1)}),
 		"invalid text":          speak("", replication.DecideAnswer{Text: "\xff"}),
 		"push of nothing":       speak("", replication.PushRequest{}),
 		"negative size":         speak("", replication.Pulling{Done: -1}),
