@@ -10,8 +10,8 @@ func methods() (all []attack) {
 			switch {
 			case method == "OPTIONS":
 				want = "204" // with Allow, and nothing for other origins
-			case strings.HasPrefix(target, "/artifactory/") && (method == "PUT" || method == "DELETE"):
-				want = "400" // taken for files, which these are none of
+			case strings.HasPrefix(target, "/artifactory/") && strings.Contains(" POST PUT DELETE ", " "+method+" "):
+				want = "404" // as of all that an Artifactory has and this is not
 			}
 			all = append(all, attack{request: plain(method, target, "", asAdmin), want: want})
 		}
