@@ -48,7 +48,7 @@ var (
 	descSeconds   = desc("site_lag_seconds", "How far the site is behind in time.", "site")
 	descBlobs     = desc("site_blobs_missing", "Blobs that the site refers to and does not hold.", "site")
 	descBytes     = desc("site_bytes_missing", "Bytes of the blobs that the site does not hold.", "site")
-	descConflicts = desc("site_conflicts", "Versions that sites filled with different content, as the site sees it.", "site")
+	descConflicts = desc("site_conflicts", "Conflicts that need a person to decide, as the site sees it: versions with different content, forked logs, what was stated without a right.", "site")
 	descReasons   = desc("site_reasons", "Things about the site that a person should know.", "site")
 	descAgrees    = desc("site_agrees", "1 for how the site agrees with this one, and 0 for the others.", "site", "agreement")
 	descSiteWrite = desc("site_writable", "1 if the site takes writes, else 0.", "site")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"registry-node/events"
@@ -224,6 +225,28 @@ func (n *Node) runs(ctx context.Context, who *access.Caller, name events.BuildNa
 			}
 		}
 	}
+}
+
+// buildStands reports whether some build has the build info that a site stated: one
+// that was not deleted. While the site isn't known here, it may be.
+func (n *Node) buildStands(v want) (bool, error) {
+	x, d := n.index.Load(), n.directory()
+	if _, known := d.Site(v.from); !known {
+		return true, nil
+	}
+	for key, err := range x.Referrers(v.Blob.Digest) {
+		if err != nil {
+			return false, fmt.Errorf("build info: index: %w", err)
+		}
+		cs, err := x.Get(key)
+		if err != nil {
+			return false, fmt.Errorf("build info: index: %w", err)
+		}
+		if slices.ContainsFunc(d.ResolveBuilds(cs), func(b events.Build) bool { return b.Info == v.Blob }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // buildInfo returns the build info of a run.

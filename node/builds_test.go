@@ -81,6 +81,26 @@ func TestBuildsAcrossSites(t *testing.T) {
 	}
 }
 
+// TestDeletedBuildIsNotMissed deletes a build whose info only the other site has,
+// which is gone: it is missing nowhere then.
+func TestDeletedBuildIsNotMissed(t *testing.T) {
+	w := newWorld(t, defaults(nil))
+	w.join("b", "a", false)
+	info := buildInfo("1", "2026-01-01T00:00:00.000+0000")
+	recordBuild(t, w.sites["b"], info)
+	put := hide(t, blobFile(w.path("b"), []byte(info)))
+	defer put()
+	w.until("a", "missing it", func(r node.Replication) bool { return self(r).BlobsMissing == 1 })
+	w.close("b")
+	if err := w.sites["a"].DeleteBuilds(t.Context(), op, "", "app", []string{"1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("a", "missing nothing", func(r node.Replication) bool { return self(r).BlobsMissing == 0 })
+	if v, err := w.sites["a"].Verify(t.Context(), op, func(string, uint64) {}); err != nil || !v.OK() {
+		t.Errorf("verify: %v, %v", v, err)
+	}
+}
+
 // TestBuildIsFetched reads a build info at a site whose copy is lost: from the other
 // one, and not at all while that can't be reached.
 func TestBuildIsFetched(t *testing.T) {

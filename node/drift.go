@@ -52,9 +52,28 @@ func (n *Node) noteDrift(a *admission, recorded, found DriftHashes) {
 	if err != nil {
 		n.logger.Error("upstream drift is not remembered", "module", a.mv.Path, "version", a.mv.Version, "error", err)
 	}
-	n.sites.troubles.raise("drift "+driftKey(a.repo.ID, a.mv), fmt.Sprintf(
+	n.raiseDrift(driftKey(a.repo.ID, a.mv), d)
+}
+
+func (n *Node) raiseDrift(key string, d Drift) {
+	n.sites.troubles.raise("drift "+key, fmt.Sprintf(
 		"upstream drift: %s@%s comes with other content from the upstream of repository %s than what was recorded (go.mod %v zip %v, recorded go.mod %v zip %v); it is refused",
-		a.mv.Path, a.mv.Version, a.repo.Name, found.ModH1, found.ZipH1, recorded.ModH1, recorded.ZipH1))
+		d.Module, d.Version, d.Repo, d.Found.ModH1, d.Found.ZipH1, d.Recorded.ModH1, d.Recorded.ZipH1))
+}
+
+// loadDrifts reports what an earlier run noticed and what is not over.
+func (n *Node) loadDrifts() error {
+	for row, err := range n.index.Load().Local(driftSpace).All("") {
+		var d Drift
+		if err == nil {
+			err = json.Unmarshal(row.Value, &d)
+		}
+		if err != nil {
+			return fmt.Errorf("index: drift: %w", err)
+		}
+		n.raiseDrift(row.Key, d)
+	}
+	return nil
 }
 
 // drifted notes it if err says that what an upstream gave is not what was recorded.

@@ -207,7 +207,7 @@ func TestEvictionAndDrift(t *testing.T) {
 	up := newProxy(t)
 	mv := up.add("nosum.example/m", "v1.0.0", goMod("nosum.example/m").with("m.go", "package m\n"))
 	other := up.add("nosum.example/m", "v1.1.0", goMod("nosum.example/m").with("m.go", "package m // 1\n"))
-	n, _ := newNode(t, up)
+	n, dir := newNode(t, up)
 	r := repo(t, n, "all")
 	for _, v := range []module.Version{mv, other} {
 		if _, err := readZip(t, r, v); err != nil {
@@ -239,10 +239,15 @@ func TestEvictionAndDrift(t *testing.T) {
 	if err != nil || len(drifts) != 1 || drifts[0].Module != mv.Path || drifts[0].Recorded.ZipH1 == drifts[0].Found.ZipH1 {
 		t.Errorf("drifts %+v, %v", drifts, err)
 	}
-	st, err := n.Status(op)
-	if err != nil || !strings.Contains(strings.Join(st.Replication.Sites[0].Reasons, " "), "drift") {
-		t.Errorf("status says %q, %v", st.Replication.Sites[0].Reasons, err)
+	for _, when := range []string{"at once", "after a restart"} {
+		st, err := n.Status(op)
+		if err != nil || !strings.Contains(strings.Join(st.Replication.Sites[0].Reasons, " "), "drift") {
+			t.Errorf("%s status says %q, %v", when, st.Replication.Sites[0].Reasons, err)
+		}
+		n.Close()
+		n = openNode(t, dir)
 	}
+	r = repo(t, n, "all")
 	up.add(mv.Path, mv.Version, goMod("nosum.example/m").with("m.go", "package m\n"))
 	if _, err := readZip(t, r, mv); err != nil {
 		t.Errorf("the right tree again: %v", err)
@@ -294,6 +299,15 @@ func TestSettle(t *testing.T) {
 			return kindOf(err) == node.ErrForbidden
 		})
 	}
+	for _, s := range []string{"a", "b"} {
+		w.until(s, "showing the conflict", func(r node.Replication) bool { return self(r).Conflicts == 1 && says(self(r), "registry-node settle") })
+		w.close(s)
+		w.open(s)
+		if r := w.status(s, s); r.Conflicts != 1 || !says(r, "registry-node settle") { // it is no less of one
+			t.Errorf("%s after a restart: %+v", s, r)
+		}
+	}
+	w.equal()
 	h1, err := zipH1(firstZip)
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +327,9 @@ func TestSettle(t *testing.T) {
 		waitFor(t, "the settled content at "+s, func() bool {
 			got, err := readZip(t, repo(t, w.sites[s], "all"), mv)
 			return err == nil && bytes.Equal(got, firstZip)
+		})
+		w.until(s, "showing no conflict any more", func(r node.Replication) bool {
+			return self(r).Conflicts == 0 && !says(self(r), "registry-node settle")
 		})
 	}
 }

@@ -271,8 +271,8 @@ func (st *standing) renew() {
 }
 
 func (s *sites) conflicts(refused map[events.EventID]string) int {
-	n := len(refused)
-	for _, t := range []string{"fork ", "lost ", "lie ", "own fork", "conflict "} {
+	n := len(refused) + s.conflictsLeft()
+	for _, t := range []string{"fork ", "lost ", "lie ", "own fork"} {
 		n += s.troubles.count(t)
 	}
 	return n
@@ -343,7 +343,8 @@ func clip(text string, n int) string {
 const changesEvery = 200 * time.Millisecond
 
 // ReplicationChanges yields how the sites stand, and again whenever that may
-// have changed, at most five times a second, until ctx ends.
+// have changed, at most five times a second and at least each other one, until ctx
+// ends.
 func (n *Node) ReplicationChanges(ctx context.Context, who *access.Caller) iter.Seq2[Replication, error] {
 	return func(yield func(Replication, error) bool) {
 		for {
@@ -362,6 +363,7 @@ func (n *Node) ReplicationChanges(ctx context.Context, who *access.Caller) iter.
 			}
 			select {
 			case <-ch:
+			case <-time.After(announceEvery): // what the disk has left shows by a look alone
 			case <-ctx.Done():
 				return
 			case <-n.life.ctx.Done():

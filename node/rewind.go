@@ -42,7 +42,12 @@ func (f *follower) cutOff() error {
 	if err != nil || !left || at.Mark.Compare(cut) <= 0 {
 		return err
 	}
-	return f.rewind(cut, "site "+f.site.String()+" left the registry")
+	if err := f.rewind(cut, "site "+f.site.String()+" left the registry"); err != nil {
+		return err
+	}
+	s.troubles.clear("unknown " + f.site.String()) // what could not be applied counts no more
+	s.troubles.clear("log " + f.site.String())
+	return nil
 }
 
 // rewind takes the log back to m; what is behind it is kept as evidence.

@@ -54,6 +54,8 @@ type sites struct {
 	shunned   map[shunKey]bool                       // guarded by mu
 	inquiries map[events.Site]bool                   // guarded by mu; whose claims are looked into
 
+	conflicting map[string]events.ModuleVersion // guarded by mu; see conflicts.go
+
 	coming  *arrivals[claimedKey]
 	adopted map[adoptKey]events.Mark // of adoptLoop: how far it has looked
 }
@@ -111,6 +113,7 @@ func newSites(n *Node) *sites {
 		synced: map[events.Site]replication.LogState{}, followers: map[events.Site]*follower{},
 		overreach: map[events.EventID]events.Event{}, doubts: map[events.Site]map[events.Site]doubt{},
 		shunned: map[shunKey]bool{}, inquiries: map[events.Site]bool{}, claims: map[events.Site]events.Position{}, coming: newArrivals[claimedKey](n.life, n.logger), adopted: map[adoptKey]events.Mark{},
+		conflicting: map[string]events.ModuleVersion{},
 	}
 	s.troubles = troubles{changed: s.changes.notify, all: map[string]trouble{}}
 	s.wants = newWants(s)
@@ -126,7 +129,7 @@ func (s *sites) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	if err := errors.Join(s.wants.load(), s.loadOverreach()); err != nil {
+	if err := errors.Join(s.wants.load(), s.loadOverreach(), s.loadConflicts(), n.loadDrifts()); err != nil {
 		return err
 	}
 	for _, h := range heads {
@@ -212,6 +215,9 @@ func (s *sites) membersChanged() {
 	for _, member := range d.Sites() {
 		if len(member.Keys) > 0 && member.Name != n.id.Site {
 			follow[member.Name] = true // one that left, too: up to its cut-off
+		}
+		if member.Left {
+			s.troubles.left(member.Name)
 		}
 	}
 	if first := n.bootstrap.first(); !first.IsZero() && first != n.id.Site {

@@ -144,13 +144,21 @@ func TestRemovedSite(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.equal()
+	for key, text := range map[string]string{"clock b": "the clock of b is wrong", "source b a": "b gives what is refused", "lost a/1/7/0": "a version was lost"} {
+		w.sites["c"].Raise(key, text)
+	}
 	_, err := w.sites["c"].RemoveSite(t.Context(), op, site("b"), "closed")
 	isKind(t, err, node.ErrForbidden, "site a")
 	info, err := w.sites["a"].RemoveSite(t.Context(), op, site("b"), "closed")
 	if err != nil || info.State != "left" {
 		t.Fatalf("%+v, %v", info, err)
 	}
-	w.until("c", "without b", func(r node.Replication) bool { return len(r.Sites) == 2 })
+	w.until("c", "without b", func(r node.Replication) bool {
+		return len(r.Sites) == 2 && !says(self(r), "the clock of b") && !says(self(r), "b gives")
+	})
+	if !says(w.status("c", "c"), "a version was lost") {
+		t.Error("trouble of its own is forgotten with that of a site that is removed")
+	}
 	b := w.sites["b"]
 	w.until("b", "taking no writes", func(r node.Replication) bool { return !self(r).Writable && says(self(r), "no member") })
 	if _, err := b.Block(t.Context(), op, events.VersionPatternOf(mv(x.Path, "v1.1.0")), "bad"); err == nil {

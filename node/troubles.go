@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"registry-node/events"
 )
 
 // troubles are what a person should know of, until it is over: each has a key
@@ -57,6 +59,26 @@ func (t *troubles) clear(key string) {
 	delete(t.all, key)
 	t.mu.Unlock()
 	if has {
+		t.changed()
+	}
+}
+
+// withSite are the kinds of trouble with a site itself, which is the second word of
+// their keys.
+var withSite = []string{"announce", "blob", "claim", "clock", "head", "source", "version"}
+
+// left clears the trouble with a site that is no member any more.
+func (t *troubles) left(site events.Site) {
+	t.mu.Lock()
+	before := len(t.all)
+	for key := range t.all {
+		if words := strings.Fields(key); len(words) > 1 && words[1] == site.String() && slices.Contains(withSite, words[0]) {
+			delete(t.all, key)
+		}
+	}
+	cleared := len(t.all) < before
+	t.mu.Unlock()
+	if cleared {
 		t.changed()
 	}
 }

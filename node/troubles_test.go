@@ -1,12 +1,34 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"registry-node/node"
 )
+
+// A node that is alone tells who watches it of what shows by a look alone.
+func TestChangesOfANodeThatIsAlone(t *testing.T) {
+	n, _ := newNode(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	writable := true
+	for r, err := range n.ReplicationChanges(ctx, op) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if writable = r.Sites[0].Writable; !writable {
+			break
+		}
+		n.Reserve(1 << 62)
+	}
+	if writable {
+		t.Error("nothing was said of the full disk")
+	}
+}
 
 // Much trouble of one kind hides no other.
 func TestTroublesOfOneKindHideNoOther(t *testing.T) {

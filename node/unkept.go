@@ -26,8 +26,12 @@ func (n *Node) clearUnkept(d events.Digest) error {
 
 // unkept reports whether a blob need not be here: it is a zip of a remote
 // repository that keeps none, or kept none when it passed through, or it was
-// removed on purpose.
+// removed on purpose, or the info of a build that was deleted.
 func (n *Node) unkept(v want) (bool, error) {
+	if v.Build {
+		stands, err := n.buildStands(v)
+		return !stands, err
+	}
 	r := n.directory().Repo(v.Repo)
 	if v.Mod || r == nil || r.Kind != events.Remote {
 		return false, nil

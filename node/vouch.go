@@ -258,8 +258,10 @@ func (s *sites) vouchLoop(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		if rem := st.remotes[repo.ID]; v.Status == events.Conflicted && v.Settled == nil && (rem.broken != nil || !rem.covers(b.Module)) {
-			s.troubles.raise("conflict "+b.Key(events.EventID{}).String(), fmt.Sprintf("%s@%s in repository %s came with different content to different sites; it is not served until an administrator settles it", b.Module, b.Version, repo.Name))
+		if v.Status == events.Conflicted && n.inConflict(b) {
+			if err := s.noteConflict(b); err != nil {
+				n.logger.Error("conflict is not put down", "module", b.Module, "version", b.Version, "error", err)
+			}
 			continue
 		}
 		if _, err := r.right(ctx, b.ModVersion(), v); err != nil && ctx.Err() == nil {

@@ -182,6 +182,11 @@ func (w *wants) fetch(ctx context.Context, v want) error {
 	if purged, err := s.node.isPurged(v.Repo, module.Version{Path: v.Module, Version: v.Version}); err != nil || purged {
 		return err
 	}
+	if v.Build {
+		if stands, err := s.node.buildStands(v); err != nil || !stands {
+			return err
+		}
+	}
 	switch {
 	case !known:
 		return fmt.Errorf("repository %v is not known here yet", v.Repo)

@@ -75,7 +75,7 @@ func TestStatusTable(t *testing.T) {
 			"oslo  connected  12 entries, 1m15s  3, 2.0 KiB     catching up  –             –", "", exitOK},
 		{`"connected":true,"agrees":"different"`,
 			"oslo  connected  –       –              NO      –             –", "registry-node diff oslo", exitNo},
-		{`"connected":true,"conflicts":2`, "oslo  connected", "2 versions have different content", exitNo},
+		{`"connected":true,"conflicts":2`, "oslo  connected", "2 conflicts there need a person", exitNo},
 		{`"connected":true,"reasons":["its log is frozen; do this"]`, "oslo  connected", "! oslo: its log is frozen; do this", exitNo},
 		{`"connected":false,"last_heard":"` + ago(12*time.Minute) + `"`, "oslo  not heard for 12m", "registry-node site remove oslo", exitNo},
 		{`"connected":false,"last_heard":"` + ago(12*time.Minute) + `","reasons":["off for repairs"]`, "oslo  not heard for 12m", "! oslo: off for repairs", exitNo}, // and that it is silent

@@ -176,7 +176,7 @@ func siteTroubles(s node.SiteStatus) (list []string) {
 		list = append(list, fmt.Sprintf("%s: it holds other state than this site at the same position; find where with: registry-node diff %s", s.Name, s.Name))
 	}
 	if s.Conflicts > 0 {
-		list = append(list, fmt.Sprintf("%s: %d versions have different content at different sites, and are not served until it is settled which holds", s.Name, s.Conflicts))
+		list = append(list, fmt.Sprintf("%s: %d conflicts there need a person to decide; its other lines here say of what, as does registry-node status --data DIR on its machine", s.Name, s.Conflicts))
 	}
 	silent := !s.Self && !s.Connected && (s.LastHeard.IsZero() || time.Since(s.LastHeard) >= silentFor)
 	if silent {
