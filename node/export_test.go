@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"net"
 	"runtime"
 	"time"
@@ -115,6 +116,17 @@ func (n *Node) RefreshedSoFar(name events.RepoName, path string) bool {
 func (n *Node) Record(ctx context.Context, bodies ...events.Body) error {
 	_, err := n.commits.propose(ctx, func(view) ([]events.Body, error) { return bodies, nil })
 	return err
+}
+
+// FillIndex writes until the index has met a full disk.
+func (n *Node) FillIndex() error {
+	x := n.index.Load()
+	for !x.Full() {
+		if err := x.Local("filling").SetSynced("row", make([]byte, 64<<10)); err != nil && !errors.Is(err, index.ErrFull) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Propose has the committer call decide, which appends nothing.

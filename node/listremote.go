@@ -328,7 +328,7 @@ func (r *Repository) remember(k askKey, s seen) error {
 	if err != nil {
 		return err
 	}
-	if err := r.node.index.Load().Local(seenSpace).Set(k.local(), b); err != nil {
+	if err := r.node.spare(seenSpace, k.local(), b); err != nil {
 		return fmt.Errorf("%v: index: %w", k, err)
 	}
 	return nil

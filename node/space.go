@@ -1,8 +1,11 @@
 package node
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
+
+	"registry-node/node/index"
 )
 
 // space says whether there is room for writes. A reserve is kept free, so that
@@ -53,6 +56,16 @@ func (s *space) check() error {
 			st.free>>20, s.reserve>>20)
 	}
 	return nil
+}
+
+// spare keeps in local state what spares this node to find it out again. On a full
+// disk it is not kept, and that is no error: reads go on there.
+func (n *Node) spare(space, key string, value []byte) error {
+	err := n.index.Load().Local(space).Set(key, value)
+	if errors.Is(err, index.ErrFull) {
+		return nil
+	}
+	return err
 }
 
 // HasSpace returns an ErrNoSpace if the disk is so full that this node takes no

@@ -70,7 +70,9 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tmpfs(t, 160)
 			opts, _ := options(t)
-			if _, err := node.Init(t.Context(), filepath.Join(dir, "data"), site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil {
+			up := newProxy(t)
+			cached := up.add("pub.example/a", "v1.0.0", goMod("pub.example/a"))
+			if _, err := node.Init(t.Context(), filepath.Join(dir, "data"), site("a"), node.Fresh{Repos: defaults(up)}, opts); err != nil {
 				t.Fatal(err)
 			}
 			n := openNode(t, filepath.Join(dir, "data"))
@@ -94,6 +96,9 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 			}
 			if _, err := readZip(t, repo(t, n, "all"), module.Version{Path: first.Module, Version: first.Version}); err != nil {
 				t.Errorf("read on a full disk: %v", err)
+			}
+			if tt.leave == 0 {
+				readWithFullIndex(t, n, first, cached)
 			}
 			if err := n.Close(); err != nil {
 				t.Errorf("close on a full disk: %v", err)
@@ -125,5 +130,25 @@ func TestFullDiskIsAnsweredAndSurvived(t *testing.T) {
 				t.Errorf("verify: %v, %v", v, err)
 			}
 		})
+	}
+}
+
+// readWithFullIndex reads what makes a node write down what it has found out.
+func readWithFullIndex(t *testing.T, n *node.Node, p node.Published, upstream module.Version) {
+	t.Helper()
+	if err := n.FillIndex(); err != nil {
+		t.Fatal(err)
+	}
+	all := repo(t, n, "all")
+	z, err := all.Zip(t.Context(), module.Version{Path: p.Module, Version: p.Version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	if s, ok, err := all.ZipSums(t.Context(), z); err != nil || !ok || s.SHA256 != p.Digest {
+		t.Errorf("checksums with a full index: %+v, %v, %v", s, ok, err)
+	}
+	if l, err := all.List(t.Context(), upstream.Path); err != nil || len(l.Versions) != 1 {
+		t.Errorf("a list from upstream with a full index: %+v, %v", l, err)
 	}
 }

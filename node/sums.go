@@ -93,7 +93,7 @@ func (n *Node) computeSums(ctx context.Context, b events.Blob) (s Sums, err erro
 	row := other.Sum(one.Sum(nil))
 	s, _ = readSums(b.Digest, row)
 	n.sums.known.put(b.Digest, s)
-	return s, n.index.Load().Local(sumsSpace).Set(b.Digest.Hex(), row)
+	return s, n.spare(sumsSpace, b.Digest.Hex(), row)
 }
 
 // forgetSums forgets the checksums of a blob that has been removed. It is not to fail

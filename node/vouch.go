@@ -59,7 +59,7 @@ func (c sumClaim) key() string {
 func (v *vouchers) zipIs(n *Node, mv module.Version, b events.Blob, h1 events.H1) error {
 	claim := zipClaim{mv, b.Digest, h1}
 	v.zips.put(claim, true)
-	return n.index.Load().Local(vouchSpace).Set(claim.key(), []byte{})
+	return n.spare(vouchSpace, claim.key(), []byte{})
 }
 
 // vouchZip checks a zip that is here and that another site states, before it is
@@ -205,7 +205,7 @@ func (r *Repository) provedBefore(rem *remote, mv module.Version, c *events.Held
 func (r *Repository) rememberProof(rem *remote, mv module.Version, c *events.HeldContent) error {
 	claim := r.sumClaim(rem, mv, c)
 	r.node.vouchers.sums.put(claim, true)
-	return r.node.index.Load().Local(vouchSpace).Set(claim.key(), []byte{})
+	return r.node.spare(vouchSpace, claim.key(), []byte{})
 }
 
 // filledHere reports whether this site stated all of the content itself, having
