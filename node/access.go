@@ -176,10 +176,45 @@ type knownIdentity struct {
 // of any.
 const identitySlots = 1 << 12
 
-// changesState reports whether a change of a record of this kind makes a new state,
-// in which nothing of the old one is remembered.
-func changesState(k events.Kind) bool {
-	return events.InDirectory(k) || k == events.KindUser || k == events.KindToken
+// stateChange says what of a state is another one after some events.
+type stateChange uint8
+
+const (
+	changesNothing stateChange = iota
+	changesIdentities
+	changesDirectory // and so everything
+)
+
+// changeOf returns what an event about a record of a kind changes.
+func changeOf(k events.Kind) stateChange {
+	switch {
+	case events.InDirectory(k):
+		return changesDirectory
+	case k == events.KindUser, k == events.KindToken:
+		return changesIdentities
+	}
+	return changesNothing
+}
+
+// refresh has everybody see what events have changed, which are in the index.
+func (n *Node) refresh(c stateChange) error {
+	switch c {
+	case changesDirectory:
+		return n.refreshDirectory()
+	case changesIdentities:
+		n.forgetIdentities()
+	}
+	return nil
+}
+
+// forgetIdentities makes a new state in which no user and no token is remembered.
+// All else stays: tokens come and go all the time, and the Directory is dear to make.
+func (n *Node) forgetIdentities() {
+	n.resolving.Lock()
+	defer n.resolving.Unlock()
+	st := *n.state.Load()
+	st.identities = newTable[events.Key, knownIdentity](identitySlots)
+	n.state.Store(&st)
 }
 
 // mayLook reports why a caller may not see how this node stands: it may read

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,10 +29,10 @@ type committer struct {
 	index  func() *index.Index
 	space  *space
 	logger *slog.Logger
-	// directory returns the current Directory; refresh makes it anew from the
-	// index before the answers go out.
+	// directory returns the current Directory; refresh has everybody see what has
+	// changed, before the answers go out.
 	directory func() *events.Directory
-	refresh   func() error
+	refresh   func(stateChange) error
 	// origin returns what the first entry of the log is chained to.
 	origin func() (events.Digest, error)
 	// appended is told of each new head, which is durable in both copies.
@@ -285,7 +284,7 @@ func (c *committer) ready(ctx context.Context) error {
 		if err := errors.Join(txn.Append(*c.unsettled), notePurges(txn, *c.unsettled)); err != nil {
 			return c.freeze("the index can't take an entry of the log", err)
 		}
-		if err := c.finish(txn, true); err != nil {
+		if err := c.finish(txn, changesDirectory); err != nil {
 			return err
 		}
 	}
@@ -340,7 +339,7 @@ func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
 	if err := d.txn.Record(entry); err != nil {
 		return receipt{}, c.freeze("the index can't take an entry of the log", err)
 	}
-	if err := c.finish(d.txn, d.changesDirectory); err != nil {
+	if err := c.finish(d.txn, d.changes); err != nil {
 		c.unsettled = &entry
 		return receipt{}, err
 	}
@@ -350,7 +349,7 @@ func (c *committer) append(ctx context.Context, d *draft) (receipt, error) {
 // finish commits txn, synced, and tells of a new Directory. If that fails, the
 // entry is in the log all the same: it is unsettled, and is applied when there
 // is space or, if the index failed for good, at the next start.
-func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
+func (c *committer) finish(txn *index.Txn, changes stateChange) error {
 	head := txn.Head()
 	err := txn.Commit(true)
 	if errors.Is(err, index.ErrFull) { // nothing of it is done, and Refill ends it
@@ -359,10 +358,8 @@ func (c *committer) finish(txn *index.Txn, changesDirectory bool) error {
 	if err != nil {
 		return c.freeze("the index can't be written", err)
 	}
-	if changesDirectory {
-		if err := c.refresh(); err != nil {
-			return c.freeze("the index can't be read", err)
-		}
+	if err := c.refresh(changes); err != nil {
+		return c.freeze("the index can't be read", err)
 	}
 	c.appended(head)
 	return nil
@@ -399,10 +396,10 @@ type draft struct {
 	// newEpoch says that the entry is the first of a new epoch.
 	newEpoch bool
 
-	bodies           []events.Body
-	size             int // bytes of the bodies' data
-	changesDirectory bool
-	errs             map[*proposal]error // of those with nothing to append; nil: all there already
+	bodies  []events.Body
+	size    int // bytes of the bodies' data
+	changes stateChange
+	errs    map[*proposal]error // of those with nothing to append; nil: all there already
 }
 
 // take lets the proposals decide, one after the other, until the entry is full,
@@ -472,10 +469,14 @@ func (d *draft) add(evs []events.Event, bodies []events.Body, size int) error {
 	}
 	d.bodies = append(d.bodies, bodies...)
 	d.size += size
-	if !slices.ContainsFunc(evs, func(ev events.Event) bool { return changesState(ev.Body.Key(ev.ID).Kind()) }) {
+	changes := changesNothing
+	for _, ev := range evs {
+		changes = max(changes, changeOf(ev.Body.Key(ev.ID).Kind()))
+	}
+	d.changes = max(d.changes, changes)
+	if changes != changesDirectory {
 		return nil
 	}
-	d.changesDirectory = true
 	dir, err := resolveDirectory(d.id.Registry, d.txn.Prefix)
 	if err == nil {
 		d.dir = dir

@@ -349,13 +349,11 @@ type batch struct {
 	txn     *index.Txn
 	prev    events.Entry
 	entries int
-	// changesDirectory says that members, homes, repositories or blocks may be
-	// others afterwards.
-	changesDirectory bool
-	purges           bool                   // some version was purged
-	seen             []sighting             // what other sites saw
-	wants            []want                 // of the entries
-	fills            []events.ModuleVersion // to be vouched for
+	changes stateChange            // what may be another one afterwards
+	purges  bool                   // some version was purged
+	seen    []sighting             // what other sites saw
+	wants   []want                 // of the entries
+	fills   []events.ModuleVersion // to be vouched for
 }
 
 // add checks how an entry stands to those before it, and to the clock and the
@@ -421,9 +419,7 @@ func (b *batch) look(e events.Entry) error {
 	}
 	b.wants = append(b.wants, wants...)
 	for _, ev := range e.Events {
-		if changesState(ev.Body.Key(ev.ID).Kind()) {
-			b.changesDirectory = true
-		}
+		b.changes = max(b.changes, changeOf(ev.Body.Key(ev.ID).Kind()))
 		if s, ok := b.sites.node.seenElsewhere(ev.Body); ok {
 			b.seen = append(b.seen, s)
 		}
@@ -451,10 +447,8 @@ func (b *batch) commit() error {
 	if b.purges {
 		b.sites.purges.notify()
 	}
-	if b.changesDirectory {
-		if err := b.sites.node.refreshDirectory(); err != nil {
-			return err
-		}
+	if err := b.sites.node.refresh(b.changes); err != nil {
+		return err
 	}
 	b.sites.noteVouch(b.fills) // now the versions, and their repositories, can be seen
 	h, ok, err := b.x.Head(b.site)

@@ -210,6 +210,28 @@ func TestUserMadeAnewStartsWithNothing(t *testing.T) {
 	}
 }
 
+// The Directory is made of all groups and rules there ever were: too much for a
+// token, of which a CI system may take one for each job.
+func TestTokensAndUsersLeaveTheDirectoryAlone(t *testing.T) {
+	i := newIdentities(t)
+	before := i.Rights()
+	i.user("ci")
+	alice := i.token(op, node.NewToken{User: "ci"})
+	if err := i.RevokeToken(t.Context(), op, alice.TokenID(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.Authenticate(t.Context(), alice.Credential(), alice.From()); !errors.Is(err, node.ErrUnauthorized) {
+		t.Errorf("a token that was revoked: %v", err)
+	}
+	if i.Rights() != before {
+		t.Error("the Directory was made anew")
+	}
+	i.group("team", "ci")
+	if i.Rights() == before {
+		t.Error("the Directory was not made anew for a group")
+	}
+}
+
 func TestOwnTokens(t *testing.T) {
 	i := newIdentities(t)
 	i.user("alice")

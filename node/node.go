@@ -187,7 +187,7 @@ func open(ctx context.Context, dir string, id identity, key ed25519.PrivateKey, 
 	n.fetches = newFetches(n.life, n.logger)
 	n.commits = &committer{
 		id: id, key: key, log: n.log, index: n.index.Load, space: n.space, logger: n.logger,
-		directory: n.directory, refresh: n.refreshDirectory, in: make(chan *proposal),
+		directory: n.directory, refresh: n.refresh, in: make(chan *proposal),
 		origin:   func() (events.Digest, error) { return n.firstPrev(id.Site) },
 		appended: n.sites.durable, mayDate: n.sites.clockTrusted,
 	}

@@ -211,7 +211,7 @@ func (s *sites) takeAt(ctx context.Context, from events.Site, head index.Head, r
 // commits.mu.
 func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Index, head index.Head, raws [][]byte) (taken int, err error) {
 	n := s.node
-	changes := false
+	changes := changesNothing
 	for _, raw := range raws {
 		e, err := events.DecodeEntry(raw)
 		if err != nil {
@@ -238,17 +238,15 @@ func (s *sites) takeEntries(ctx context.Context, from events.Site, x *index.Inde
 			return taken, err
 		}
 		for _, ev := range e.Events {
-			changes = changes || changesState(ev.Body.Key(ev.ID).Kind())
+			changes = max(changes, changeOf(ev.Body.Key(ev.ID).Kind()))
 		}
 		if head, _, err = x.Head(n.id.Site); err != nil {
 			return taken, err
 		}
 		taken++
 	}
-	if changes {
-		if err := n.refreshDirectory(); err != nil {
-			return taken, err
-		}
+	if err := n.refresh(changes); err != nil {
+		return taken, err
 	}
 	s.durable(head)
 	s.wants.more.notify() // now what the entries refer to can be seen
