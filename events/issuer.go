@@ -94,10 +94,10 @@ func (IssuerChanged) Type() Type { return "issuer.changed" }
 func (IssuerDeleted) Type() Type { return "issuer.deleted" }
 
 // Key returns the record of the issuer.
-func (b IssuerChanged) Key(EventID) Key { return newKey(KindIssuer, b.Name) }
+func (b IssuerChanged) Key(EventID) Key { return KeyIssuer(b.Name) }
 
 // Key returns the record of the issuer.
-func (b IssuerDeleted) Key(EventID) Key { return newKey(KindIssuer, b.Name) }
+func (b IssuerDeleted) Key(EventID) Key { return KeyIssuer(b.Name) }
 
 func (b IssuerChanged) check() error { return checkIdentity(b.Name, b.Actor, b.Issuer.Check()) }
 func (b IssuerDeleted) check() error { return checkIdentity(b.Name, b.Actor) }

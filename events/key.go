@@ -74,6 +74,12 @@ func KeyPermission(name string) Key { return newKey(KindPermission, name) }
 // KeyToken is the key of the record about a token.
 func KeyToken(id string) Key { return newKey(KindToken, id) }
 
+// KeyIssuer is the key of the record about an issuer.
+func KeyIssuer(name string) Key { return newKey(KindIssuer, name) }
+
+// KeyWebhook is the key of the record about a webhook.
+func KeyWebhook(name string) Key { return newKey(KindWebhook, name) }
+
 // KeyProperties is the key of the record about the properties of the files of a
 // module version in a repository.
 func KeyProperties(id RepoID, mv module.Version) Key {

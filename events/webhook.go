@@ -49,10 +49,10 @@ func (WebhookChanged) Type() Type { return "webhook.changed" }
 func (WebhookDeleted) Type() Type { return "webhook.deleted" }
 
 // Key returns the record of the webhook.
-func (b WebhookChanged) Key(EventID) Key { return newKey(KindWebhook, b.Name) }
+func (b WebhookChanged) Key(EventID) Key { return KeyWebhook(b.Name) }
 
 // Key returns the record of the webhook.
-func (b WebhookDeleted) Key(EventID) Key { return newKey(KindWebhook, b.Name) }
+func (b WebhookDeleted) Key(EventID) Key { return KeyWebhook(b.Name) }
 
 func (b WebhookChanged) check() error { return checkIdentity(b.Name, b.Actor, b.Webhook.Check()) }
 func (b WebhookDeleted) check() error { return checkIdentity(b.Name, b.Actor) }

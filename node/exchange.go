@@ -162,7 +162,7 @@ func provedNothing(err error, issuer string) error {
 // signsIn returns the record of a user whom an ID token names. Errors:
 // ErrForbidden.
 func (n *Node) signsIn(user string) (events.Identity, error) {
-	id, ok, err := n.identity(events.UserCreated{Name: user}.Key(events.EventID{}))
+	id, ok, err := n.identity(events.KeyUser(user))
 	if err != nil {
 		return id, err
 	}

@@ -117,9 +117,12 @@ func (n *Node) putIssuer(ctx context.Context, who *access.Caller, b awayIssuer) 
 			return nil, fail(ErrTooLarge, "there are %d issuers, which is the most", maxIssuers)
 		}
 		if b.User != "" {
-			if err := v.mayBeIssued(b.User); err != nil {
+			if _, err := v.knownUser(b.User); err != nil {
 				return nil, err
 			}
+		}
+		if err := v.room(events.KeyIssuer(b.Name), true); err != nil {
+			return nil, err
 		}
 		return []events.Body{events.IssuerChanged{Name: b.Name, Issuer: b.Issuer, Actor: who.Actor()}}, nil
 	})
@@ -127,19 +130,6 @@ func (n *Node) putIssuer(ctx context.Context, who *access.Caller, b awayIssuer) 
 		got.Issuer = is
 	}
 	return got, receipt.Position, err
-}
-
-// mayBeIssued reports that there is no user of a name.
-func (v view) mayBeIssued(user string) error {
-	k := events.UserCreated{Name: user}.Key(events.EventID{})
-	cs, err := v.txn.Get(k)
-	if err != nil {
-		return err
-	}
-	if id, ok := v.dir.ResolveIdentity(cs); !ok || id.Deleted {
-		return fail(ErrInvalid, "there is no user called %q; make it first", user)
-	}
-	return nil
 }
 
 // DeleteIssuer trusts an issuer no more. The registry's home decides. Errors:

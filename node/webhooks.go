@@ -99,6 +99,9 @@ func (n *Node) putWebhook(ctx context.Context, who *access.Caller, b awayWebhook
 		case !b.Via.IsZero() && !v.dir.MemberNow(b.Via):
 			return nil, fail(ErrInvalid, "webhook %s: site %s, which is to send its events, is no member", b.Name, b.Via)
 		}
+		if err := v.room(events.KeyWebhook(b.Name), true); err != nil {
+			return nil, err
+		}
 		return []events.Body{events.WebhookChanged{Name: b.Name, Webhook: b.Webhook, Actor: who.Actor()}}, nil
 	})
 	if w, ok := n.directory().Webhook(b.Name); ok && err == nil {

@@ -150,7 +150,7 @@ func (w *webhooks) forget() error {
 		if known[id] || json.Unmarshal(row.Value, &c) != nil {
 			continue
 		}
-		cs, err := x.Get(events.WebhookChanged{Name: c.Name}.Key(events.EventID{}))
+		cs, err := x.Get(events.KeyWebhook(c.Name))
 		if err != nil {
 			return err
 		}
