@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
 )
 
 const (
@@ -66,6 +67,9 @@ func (v ModuleVersion) check() error {
 // path, or a version that is not canonical or doesn't fit the path.
 func CheckVersion(mv module.Version) error {
 	if err := module.Check(mv.Path, mv.Version); err != nil {
+		if _, suffix, ok := module.SplitPathVersion(mv.Path); ok && suffix == "" && module.CheckPathMajor(mv.Version, suffix) != nil {
+			return fmt.Errorf("%w: from v2 on a module path ends in the major version, as in %s/%s", err, mv.Path, semver.Major(mv.Version))
+		}
 		return err
 	}
 	if module.CanonicalVersion(mv.Version) != mv.Version {

@@ -55,8 +55,12 @@ func TestGoImport(t *testing.T) {
 			t.Errorf("%s before it may be read: %d %s", path, a.status, a.body)
 		}
 	}
-	g.open(t)
 	env := []string{"GOPROXY=direct", "GOINSECURE=corp.test", "GOVCS=*:off", "HTTP_PROXY=" + dns.URL, "HTTPS_PROXY=" + dns.URL}
+	out, err := g.goCommand(t, "unused", env, "get", "corp.test/a@v1.0.0")
+	if err == nil || !strings.Contains(out, "to read corp.test/a takes credentials") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	g.open(t)
 	for _, tt := range []struct{ args, want string }{
 		{"list -m -versions corp.test/a", "corp.test/a v1.0.0 v1.1.0-RC1"},
 		{"mod download -json corp.test/a/v2@v2.3.4", `"Sum": "h1:`},

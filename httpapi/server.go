@@ -317,8 +317,8 @@ func belowGo(r *http.Request) bool {
 	return r.URL.Path == "/go" || strings.HasPrefix(r.URL.Path, modulesPrefix) || strings.HasPrefix(r.URL.Path, atLeastPrefix)
 }
 
-// refuse answers with an error: in text to those who read modules, but for the JFrog
-// CLI, else in JSON. An answer that has begun is cut, so that it isn't taken for
+// refuse answers with an error: in text, which the go command shows, to those who read
+// modules, but for the JFrog CLI, or ask where they are; else in JSON. An answer that has begun is cut, so that it isn't taken for
 // whole.
 func (s *Server) refuse(w *writer, r *http.Request, err error) {
 	module := readsModules(r)
@@ -342,7 +342,7 @@ func (s *Server) refuse(w *writer, r *http.Request, err error) {
 	case isArtifactory(r) && (!module || isJFrogCLI(r)):
 		sendArtifactoryProblem(w, r, f)
 		return
-	case !module:
+	case !module && !asksImport(r):
 		sendProblem(w, r, f)
 		return
 	case f.status == http.StatusUnauthorized && !s.overTLS(r):

@@ -74,6 +74,9 @@ func (n *Node) BuildFiles(ctx context.Context, who *access.Caller, name, number 
 		return nil, err
 	}
 	for _, project := range projects {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		_, info, err := n.Build(ctx, who, events.BuildName{Project: project, Name: name, Number: number}, time.Time{})
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
 			continue
