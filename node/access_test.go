@@ -107,6 +107,7 @@ func reads(t testing.TB, n *node.Node, who *access.Caller, repo string, v module
 // What one may not read answers alike on all endpoints, whether or not it is there,
 // and nobody upstream is asked for it.
 func TestReadsAreByRights(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	pub := up.add("golang.example/x", "v1.0.0", goMod("golang.example/x"))
 	up.add("other.example/x", "v1.0.0", goMod("other.example/x"))
@@ -162,6 +163,7 @@ func TestReadsAreByRights(t *testing.T) {
 // The go command asks for all prefixes of an import path: below a module that one
 // may read, what one may not read is not there, whether or not it is.
 func TestProbingBelowReadable(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	x, nested, sibling := mv("corp.example/team-b/x", "v1.0.0"), mv("corp.example/team-b/x/secret", "v1.0.0"), mv("corp.example/team-b/y", "v1.0.0")
 	for _, v := range []module.Version{x, nested, sibling} {
@@ -200,6 +202,7 @@ func withID(t testing.TB, tok access.Token, id string) access.Token {
 
 // A token counts while it, and its user, are what they were when it was issued.
 func TestTokenCounts(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	auth := func(tok access.Token) error {
 		who, err := n.Authenticate(t.Context(), access.TokenCredential(tok), netip.MustParseAddr("192.0.2.7"))
@@ -248,6 +251,7 @@ func TestTokenCounts(t *testing.T) {
 
 // Rights that are taken away are gone with the next request.
 func TestRightsEndAtOnce(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	ann := login(t, n, "ann")
 	v := mv("corp.example/team-a/x", "v1.0.0")
@@ -286,6 +290,7 @@ func (d *during) Read(p []byte) (int, error) {
 
 // An upload that began with a right ends without one, if that was taken meanwhile.
 func TestUploadOutlivesNoRight(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	for i, end := range []func(*access.Caller){
 		func(who *access.Caller) { record(t, n, events.TokenRevoked{ID: who.TokenID()}) },
@@ -308,6 +313,7 @@ func TestUploadOutlivesNoRight(t *testing.T) {
 // A refusal to publish tells nothing of what a name stands for; and what another
 // team's repository can't have is absent, not kept from anybody.
 func TestRefusalsNameNothing(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("golang.example/x", "v1.0.0", goMod("golang.example/x"))
 	n := newTeams(t, up)
@@ -333,6 +339,7 @@ func TestRefusalsNameNothing(t *testing.T) {
 
 // Who manages a repository does not reach through it what others have.
 func TestManagersReachNoFurther(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	record(t, n, grant("lead", "user:ann", "team-a*", "manage"), grant("root", "user:cy", "*", "manage"))
 	ann, root := login(t, n, "ann"), login(t, n, "cy")
@@ -432,6 +439,7 @@ func TestManagersLearnNothingOfOthers(t *testing.T) {
 
 // Deleting hides: nobody gets the version any more, its name stays burnt.
 func TestHide(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	ann, ben := login(t, n, "ann"), login(t, n, "ben")
 	v := mv("corp.example/team-b/x", "v1.0.0")

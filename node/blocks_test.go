@@ -20,6 +20,7 @@ func versionPattern(t testing.TB, s string) events.VersionPattern {
 // TestBlocksWithWildcardsAreBounded holds that every request looks at no more
 // than so many, and that what is needed to get out of that still works.
 func TestBlocksWithWildcardsAreBounded(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	block := func(s string) error {
 		_, err := n.Block(t.Context(), op, versionPattern(t, s), "bad")

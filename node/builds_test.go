@@ -37,6 +37,7 @@ func buildOf(t *testing.T, n *node.Node, number string) (string, error) {
 // TestBuildsAcrossSites records builds at two sites and reads them at both, deletes
 // them at one that is not the registry's home, and records them anew.
 func TestBuildsAcrossSites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	of := map[string]string{"a": buildInfo("1", "2026-01-01T00:00:00.000+0000"), "b": buildInfo("2", "2026-01-02T00:00:00.000+0000")}
@@ -104,6 +105,7 @@ func TestDeletedBuildIsNotMissed(t *testing.T) {
 // TestBuildIsFetched reads a build info at a site whose copy is lost: from the other
 // one, and not at all while that can't be reached.
 func TestBuildIsFetched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	info := buildInfo("1", "2026-01-01T00:00:00.000+0000")

@@ -8,6 +8,7 @@ import (
 
 // An ID token can be exchanged again, but leaves no more behind than so many.
 func TestExchangesAreBounded(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	n := w.sites["a"]
 	token := i.token(nil)

@@ -41,6 +41,7 @@ func works(t *testing.T, n *node.Node, x node.Exchanged) bool {
 // after the first; a token that was replaced counts for minutes; who refreshes again
 // and again pushes out no tokens but those.
 func TestRefreshedTokens(t *testing.T) {
+	t.Parallel()
 	n, ann := signedIn(t)
 	other := must(n.ExchangePassword(t.Context(), ann))
 	first := must(n.ExchangePassword(t.Context(), ann))
@@ -113,6 +114,7 @@ func listsToken(t *testing.T, n *node.Node, who *access.Caller, id string) bool 
 // TestDisablingEndsTokens: a token does not come back as its user is enabled again,
 // and another display name changes nothing.
 func TestDisablingEndsTokens(t *testing.T) {
+	t.Parallel()
 	n, ann := signedIn(t)
 	x := must(n.ExchangePassword(t.Context(), ann))
 	put := func(c node.UserChange) {

@@ -350,10 +350,14 @@ func stateHash(t testing.TB, n *node.Node) string {
 	return fmt.Sprintf("%d/%d %v", l.Epoch, l.Seq, l.StateHash)
 }
 
+// patience is how long tests wait for what is to come: much longer than it takes, as
+// only a fault has it end.
+const patience = time.Minute
+
 // waitFor polls until ok or a deadline; for what has no event to wait for.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out waiting for %s", what)
 		}

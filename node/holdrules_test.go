@@ -24,6 +24,7 @@ func (u *uploads) say(who *access.Caller, v upload, file string, properties map[
 // TestPropertiesOfParts: a part whose properties no log takes is not held, and a part
 // that comes again without any has none.
 func TestPropertiesOfParts(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	v := uploadOf("v1.0.0", "one")
 	for _, bad := range []map[string][]string{{"bé": {"1"}}, {"a b": {"1"}}, {"a": {"\x01"}}, {"a": make([]string, 65)}, {"a": {"\xff"}}, {"a": {strings.Repeat("x", 1025)}}} {
@@ -44,6 +45,7 @@ func TestPropertiesOfParts(t *testing.T) {
 // TestPropertiesOfHeldParts: what is held of a version brings its properties along
 // when somebody else publishes the same in between.
 func TestPropertiesOfHeldParts(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	v := uploadOf("v1.0.0", "one")
 	u.mustPut(u.ann, v, "zip")
@@ -57,6 +59,7 @@ func TestPropertiesOfHeldParts(t *testing.T) {
 // TestRepeatedWithoutRoom: the same bytes again are welcome when no more can be said
 // of them.
 func TestRepeatedWithoutRoom(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	v := uploadOf("v1.0.0", "one")
 	u.mustPut(u.ann, v, "zip", "mod")
@@ -78,6 +81,7 @@ func many(s string, n int) (list []string) {
 // TestStaleHoldOfAnother: a zip that somebody has uploaded, and that lost, is in the
 // way of nobody else, nor of who has uploaded the right one since.
 func TestStaleHoldOfAnother(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	one, two := uploadOf("v1.0.0", "one"), uploadOf("v1.0.0", "two")
 	u.mustPut(u.ann, one, "zip")
@@ -97,6 +101,7 @@ func TestStaleHoldOfAnother(t *testing.T) {
 // version is published, when another one is, also if somebody sent the same zip after
 // that, and the node was started again.
 func TestEndedHold(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, 10*time.Minute)
 	one, two := uploadOf("v1.0.0", "one"), uploadOf("v1.0.0", "two")
 	u.mustPut(u.ann, one, "zip")
@@ -122,6 +127,7 @@ func TestEndedHold(t *testing.T) {
 // TestInfoAlone: an info of which nothing else is here comes too early, but from those
 // who upload files in any order.
 func TestInfoAlone(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	v := uploadOf("v1.0.0", "one")
 	_, err := u.put(u.ann, v, "info")
@@ -140,6 +146,7 @@ func TestInfoAlone(t *testing.T) {
 // TestHeldBytesAreBounded: uploads at the same time have no more held than one may
 // have, and a zip counts, for who sent it, until it is gone.
 func TestHeldBytesAreBounded(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, 10*time.Minute)
 	size := int64(len(zipOf(t, mv("corp.example/m", "v1.0.0"), uploadOf("v1.0.0", "one").files)))
 	u.BoundHolds(size * 3 / 2)
@@ -179,6 +186,7 @@ func TestHeldBytesAreBounded(t *testing.T) {
 // TestKnownFile: a file is known by all checksums that are said of it, if its version
 // is published.
 func TestKnownFile(t *testing.T) {
+	t.Parallel()
 	u := newUploads(t, time.Hour)
 	v := uploadOf("v1.0.0", "one")
 	zip := zipOf(t, v.mv, v.files)

@@ -12,9 +12,9 @@ import (
 // knows only the beginning of that log, it keeps to what it was told when it
 // joined, or a link that breaks just then would leave it with nobody to ask.
 func TestJoinGoesOnFromTheFirstEntry(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
-	w.reachable("b")
 	inv, err := w.sites["a"].Invite(t.Context(), op, site("c"), time.Hour, node.RightsNone)
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ func (h *hostile) fill(mv module.Version, files tree, data []byte, h1 events.H1)
 // contradicts, a hash that is not that of the bytes, and bytes that are not those
 // of the digest never reach a client, and are reported.
 func TestFalseFillsAreNeverServed(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w, h := besieged(t, up)
 	files := func(path, text string) tree { return goMod(path).with("a.go", text) }

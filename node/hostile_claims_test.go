@@ -23,6 +23,7 @@ func (h *hostile) stall() {
 // A member that says to hold more of a site's own log, and shows nothing of it,
 // holds up neither that site's writes nor its start for ever, and is reported.
 func TestClaimOfMoreOfTheOwnLogStopsNoWrites(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	h.stall()
 	h.claim(site("a"), events.Mark{Epoch: 1, Seq: 1 << 40}, events.DigestOf([]byte("evil")))
@@ -52,6 +53,7 @@ func TestClaimOfMoreOfTheOwnLogStopsNoWrites(t *testing.T) {
 // Well-formed, rightly signed events for which a site has no right count nowhere
 // and are reported, also if the site promises more of its log for ever.
 func TestOverreachCountsNowhere(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	local, err := w.sites["a"].Repo(op, name("local"))
 	if err != nil {

@@ -26,6 +26,7 @@ func pair(t testing.TB, certPEM, keyPEM []byte) tls.Certificate {
 // What a member asks the home to decide, and may not or can't have, is refused
 // with a reason, and the home goes on.
 func TestProposalsAreJudgedAtHome(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	id := w.repoID("local")
 	mv := moduleVersion("corp.example/evil", "v1.0.0")
@@ -88,6 +89,7 @@ func TestProposalsAreJudgedAtHome(t *testing.T) {
 // Many proposals at once, with slow zips, and a giant one, do not keep the home
 // from others.
 func TestFloodOfProposalsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	release := make(chan struct{})
 	h.mu.Lock()
@@ -120,6 +122,7 @@ func TestFloodOfProposalsHoldsUpNobody(t *testing.T) {
 
 // Blobs are for members, and only who was asked for one may send it.
 func TestPeerHTTPIsForMembers(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	mv := moduleVersion("corp.example/blob", "v1.0.0")
 	if _, err := w.publish("a", mv, goMod(mv.Path)); err != nil {

@@ -57,6 +57,7 @@ func (w *world) frozen(shown map[events.Site]events.Entry) {
 // whatever order, with both as evidence. It is over when the site is removed:
 // then all count the same of it.
 func TestForkFreezesTheLogUntilItsSiteIsRemoved(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	w.frozen(h.fork())
 	w.goesOnForked("v1.0.0")
@@ -76,6 +77,7 @@ func TestForkFreezesTheLogUntilItsSiteIsRemoved(t *testing.T) {
 
 // A new epoch ends a fork, too: both sites go back to its base.
 func TestForkEndsWithANewEpoch(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	w.frozen(h.fork())
 	base := h.tip().Mark
@@ -120,6 +122,7 @@ func (w *world) goesOnForked(version string) {
 // An entry that names another one than the last as its predecessor is signed
 // proof that its site wrote two histories.
 func TestBrokenChainFreezesTheLog(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	d := h.draft(block("evil.example/chain"))
 	d.Prev = events.DigestOf([]byte("another history"))
@@ -138,6 +141,7 @@ func TestBrokenChainFreezesTheLog(t *testing.T) {
 // What a removed site writes after its cut-off counts nowhere, whoever passes it
 // on, and it can't speak to the others any more.
 func TestRemovedSiteIsFollowedNoFurther(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	if _, err := w.sites["a"].RemoveSite(t.Context(), op, h.name, "gone bad"); err != nil {
 		t.Fatal(err)

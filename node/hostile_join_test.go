@@ -52,6 +52,7 @@ func invite(t testing.TB, n *node.Node, name string, valid time.Duration) string
 // A token that is not just as a member made it is refused at once, says why, and
 // leaves nothing behind that stops a join with a good one.
 func TestBadTokensAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	other := newWorld(t, nil)
 	b := invite(t, w.sites["a"], "b", time.Hour)
@@ -107,6 +108,7 @@ func TestBadTokensAreRefused(t *testing.T) {
 
 // An invitation ends at its home's clock, whatever the token says.
 func TestExpiredInvitationIsRefusedAtHome(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	token := forgeToken(t, invite(t, w.sites["a"], "b", time.Millisecond), func(says map[string]any) { says["e"] = time.Now().Add(time.Hour).Unix() })
 	waitFor(t, "the invitation to expire", func() bool {
@@ -124,6 +126,7 @@ func TestExpiredInvitationIsRefusedAtHome(t *testing.T) {
 
 // Of two that have one token, one joins.
 func TestRacingJoinsHaveOneWinner(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	token := invite(t, w.sites["a"], "b", time.Hour)
 	errs := make([]error, 8)
@@ -185,6 +188,7 @@ func (w *world) asJoiner(token string, change func(req map[string]any, key ed255
 // Who asks to join proves the key and shows the certificate that the registry is
 // to record for it.
 func TestJoinNeedsProofOfItsKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	token := invite(t, w.sites["a"], "c", time.Hour)

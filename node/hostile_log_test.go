@@ -31,6 +31,7 @@ func besieged(t *testing.T, up *proxy) (*world, *hostile) {
 // What a site signs or passes on counts only if it rightly continues the log that
 // it is of: all else is refused, reported, and harms nobody.
 func TestForgedEntriesAreRefused(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	_, otherKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -111,6 +112,7 @@ func TestForgedEntriesAreRefused(t *testing.T) {
 // An answer that is none, or promises more for ever, costs who asks next to
 // nothing and is reported.
 func TestSenselessAnswersAreReported(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	far := events.Mark{Epoch: 1, Seq: 1 << 40}
 	tests := []struct {
@@ -147,6 +149,7 @@ func TestSenselessAnswersAreReported(t *testing.T) {
 // A site that claims to have more of a dead site's log than anybody, and then
 // keeps who asks waiting, does not keep them from those who have it.
 func TestStallingSourceIsPassedOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	for _, name := range []string{"b", "c", "d"} {
 		w.join(name, "a", false)
@@ -173,6 +176,7 @@ func TestStallingSourceIsPassedOver(t *testing.T) {
 // What a member says in the name of another one, or of a log's end without that
 // site's signature, is refused.
 func TestFalseAnnouncementsAreRefused(t *testing.T) {
+	t.Parallel()
 	w, h := besieged(t, nil)
 	h.mu.Lock()
 	h.twist = func(a *replication.Announcement) { a.Site = site("c") }

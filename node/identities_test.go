@@ -101,6 +101,7 @@ func wantErr(t testing.TB, what string, err, want error) {
 }
 
 func TestBootstrap(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.group("admins")
 	i.rule("admins", "group:admins", "*", "read,publish,delete,block,manage")
@@ -126,6 +127,7 @@ func TestBootstrap(t *testing.T) {
 }
 
 func TestRightsCountWithTheNextRequest(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.group("team")
 	i.user("alice", "team")
@@ -152,6 +154,7 @@ func TestRightsCountWithTheNextRequest(t *testing.T) {
 func lastErr[T any](_ T, err error) error { return err }
 
 func TestRevokedTokensAndDisabledUsersDoNotGetIn(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	i.user("bob")
@@ -184,6 +187,7 @@ func TestRevokedTokensAndDisabledUsersDoNotGetIn(t *testing.T) {
 // TestUserMadeAnewStartsWithNothing holds that neither tokens nor groups nor rules of
 // a deleted user come back with another one of that name.
 func TestUserMadeAnewStartsWithNothing(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.group("team")
 	i.user("alice", "team")
@@ -233,6 +237,7 @@ func TestTokensAndUsersLeaveTheDirectoryAlone(t *testing.T) {
 }
 
 func TestOwnTokens(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	i.user("bob")
@@ -287,6 +292,7 @@ func TestOwnTokens(t *testing.T) {
 func lastErr2[T, U any](_ T, _ U, err error) error { return err }
 
 func TestListsComeInPages(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	for k := range 7 {
 		i.user(fmt.Sprintf("user%d", k), []string{}...)
@@ -314,6 +320,7 @@ func TestListsComeInPages(t *testing.T) {
 // TestListsAreForThoseWhoSayWhoTheyAre holds that nobody else makes the node look
 // through them, but where this machine administers the registry.
 func TestListsAreForThoseWhoSayWhoTheyAre(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	lists := func(who *access.Caller) (errs []error) {
@@ -336,6 +343,7 @@ func TestListsAreForThoseWhoSayWhoTheyAre(t *testing.T) {
 }
 
 func TestBadRulesAreRefused(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	i.group("team", "alice")
@@ -370,6 +378,7 @@ func TestBadRulesAreRefused(t *testing.T) {
 }
 
 func TestCheckAccess(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	i.user("team-ci")
@@ -400,6 +409,7 @@ func TestCheckAccess(t *testing.T) {
 }
 
 func TestLastUseIsWrittenBehindRequests(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("alice")
 	alice := i.token(op, node.NewToken{User: "alice"})
@@ -430,6 +440,7 @@ func TestLastUseIsWrittenBehindRequests(t *testing.T) {
 }
 
 func TestNoSecretIsShown(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	var c node.UserChange
 	if err := json.Unmarshal([]byte(`{"password":"`+longPassword+`"}`), &c); err != nil {
@@ -447,6 +458,7 @@ func TestNoSecretIsShown(t *testing.T) {
 
 // What judges is compiled once, however often somebody is refused.
 func TestRefusalsCompileNothing(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.group("devs")
 	inForce, drafted, err := i.Tables(t.Context())

@@ -63,6 +63,7 @@ func imports(t testing.TB, n *node.Node, g goods, change func(*node.Importation)
 // What was imported is given out as what came from the upstream, which is not asked.
 // The same again changes nothing, and the parts may come one after the other.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.Sumdb = "off" })
 	for _, version := range []string{"v1.0.0", "v2.0.0+incompatible", "v0.0.0-20240102030405-0123456789ab"} {
@@ -103,6 +104,7 @@ func TestImport(t *testing.T) {
 // Content that is not what go.sum says, or breaks a rule, is refused, and nothing of
 // it is recorded.
 func TestImportRefusesContent(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.Sumdb = "off" })
 	good := goodsOf(t, "pub.example/m", "v1.0.0", goMod("pub.example/m").with("m.go", "package m"))
@@ -166,6 +168,7 @@ func TestImportRefusesContent(t *testing.T) {
 
 // An import is no way around what keeps a version out of a repository.
 func TestImportKeepsRules(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) {
 		s.Sumdb, s.Exclude, s.MinAge = "off", []events.Pattern{pattern("evil.example/**")}, span("1d")
@@ -224,6 +227,7 @@ func TestImportKeepsRules(t *testing.T) {
 // What is missing is what would change something: not what is held whole, nor what
 // is published in the local repository that owns it.
 func TestImportMissing(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.Sumdb = "off" })
 	files := func(path string) tree { return goMod(path).with("m.go", "package m") }
@@ -311,6 +315,7 @@ func TestImportMissing(t *testing.T) {
 // What must be in the checksum database is proved by it, whatever go.sum says; only
 // if it gives no answer go.sum may do, on request.
 func TestImportProves(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.OfflineFor = span("1s") })
 	files := goMod("pub.example/m").with("m.go", "package m")
@@ -372,6 +377,7 @@ func TestImportProves(t *testing.T) {
 // A site that is alone goes on with what it fetched: what is proved later is refused
 // rather than made a conflict of, in which nobody would get anything.
 func TestImportLeavesWhatWasFetched(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(*events.RepoSettings) {})
 	files := goMod("pub.example/m").with("m.go", "package m")

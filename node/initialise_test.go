@@ -12,6 +12,7 @@ import (
 )
 
 func TestInitMakesOneRegistryOnce(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	dir := filepath.Join(t.TempDir(), "deep", "data")
 	opts, _ := options(t)
@@ -34,6 +35,7 @@ func TestInitMakesOneRegistryOnce(t *testing.T) {
 
 // An Init that was cut short anywhere is taken up again.
 func TestInitIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	opts, _ := options(t)
 	whole := t.TempDir()
 	if _, err := node.Init(t.Context(), whole, site("a"), node.Fresh{Repos: defaults(nil)}, opts); err != nil {
@@ -66,6 +68,7 @@ func TestInitIsTakenUpAgain(t *testing.T) {
 }
 
 func TestInitRefuses(t *testing.T) {
+	t.Parallel()
 	opts, _ := options(t)
 	opts.Self = []string{"127.0.0.1:8080"}
 	foreign := t.TempDir()

@@ -41,6 +41,7 @@ func same(t *testing.T, what string, got []string, want ...[]string) {
 }
 
 func TestItems(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("up.example/m", "v1.0.0", goMod("up.example/m"))
 	n, _ := newNode(t, up)
@@ -139,6 +140,7 @@ func TestItems(t *testing.T) {
 // TestItemsAndRights holds that what a caller may not read is not there, and that a
 // module of which that is so costs one look, whatever it holds.
 func TestItemsAndRights(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	for _, v := range []string{"v1.0.0", "v1.0.1", "v1.0.2"} {
 		mustPublish(t, n, "corp.example/a", v)
@@ -172,6 +174,7 @@ func TestItemsAndRights(t *testing.T) {
 }
 
 func TestItemSums(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	p := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	mv := module.Version{Path: "corp.example/a", Version: "v1.0.0"}
@@ -218,6 +221,7 @@ func TestItemSums(t *testing.T) {
 // TestItemsOfVirtual holds that of a version which two members have, the one that
 // answers for it is shown.
 func TestItemsOfVirtual(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n, _ := newNode(t, up)
 	for _, r := range []node.NewRepo{

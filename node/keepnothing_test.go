@@ -68,6 +68,7 @@ func files(t testing.TB, dir string) (n int) {
 // A repository that keeps nothing records what passed through, keeps no bytes of
 // it, and fetches them again with the same hash required.
 func TestKeepNothing(t *testing.T) {
+	t.Parallel()
 	for _, path := range []string{"pub.example/m", "nosum.example/m"} { // vouched for, and not
 		t.Run(path, func(t *testing.T) {
 			up := newProxy(t)
@@ -114,6 +115,7 @@ func TestKeepNothing(t *testing.T) {
 // What passed through is not taken for lost when the repository keeps zips again,
 // and is kept when it is asked for.
 func TestKeepAgain(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n, dir := newNode(t, up)
 	keepNothing(t, n, true)
@@ -140,6 +142,7 @@ func TestKeepAgain(t *testing.T) {
 
 // Sites neither ask each other for such zips nor miss them.
 func TestKeepNothingAtSeveralSites(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	x := up.add("example.org/x", "v1.0.0", goMod("example.org/x").with("a.go", noise(1000)))
 	w := newWorld(t, defaults(up))

@@ -11,6 +11,7 @@ import (
 // Whoever gets hold of a limited token gets no more than its limits, and not for
 // longer than it lasts.
 func TestLimitedTokens(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("lead")
 	i.user("a-ci")
@@ -57,6 +58,7 @@ func TestLimitedTokens(t *testing.T) {
 
 // A rule that is limited to modules is not written by a token limited to others.
 func TestRulesOfTokensLimitedToModules(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("lead")
 	i.rule("lead", "user:lead", "*", "read,manage")

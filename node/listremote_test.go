@@ -18,6 +18,7 @@ import (
 // What a request brings that was under way before a refresh does not stand after it;
 // a refresh that joins such a request asks again.
 func TestRefreshIsNoOlderThanItself(t *testing.T) {
+	t.Parallel()
 	for what, path := range map[string]string{"the module": "pub.example/m", "all": ""} {
 		t.Run(what, func(t *testing.T) { refreshMeanwhile(t, path) })
 	}
@@ -60,6 +61,7 @@ func refreshMeanwhile(t *testing.T, path string) {
 
 // A list that the upstream has taken back is not given out when it is down later.
 func TestListTakenBackStaysSo(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.ListTTL, s.AbsentTTL = span("1s"), span("1s") })
@@ -79,6 +81,7 @@ func TestListTakenBackStaysSo(t *testing.T) {
 // For a path that patterns keep out, few requests tell whether it lies below a
 // module; that an upstream is down is no refusal, and no matter for what is known.
 func TestExcludedAsksLittle(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.ListTTL, s.Exclude = span("1s"), patterns("**/internal") })
@@ -102,6 +105,7 @@ func TestExcludedAsksLittle(t *testing.T) {
 // A virtual repository lists no version whose zip a member refuses that comes before
 // the one which lists it.
 func TestEarlierMemberHoldsBack(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	pseudo := up.add("pub.example/p", "v0.0.0-20240102030405-0123456789ab", goMod("pub.example/p"))

@@ -70,6 +70,7 @@ func blockFiles(t testing.TB, dir string) (blocks, state []string) {
 }
 
 func TestCopiesMendEachOther(t *testing.T) {
+	t.Parallel()
 	const versions = 30
 	damage := []struct {
 		name   string
@@ -203,6 +204,7 @@ func truncateStream(t *testing.T, dir string) {
 }
 
 func TestBothCopiesGoneIsRefused(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	mustPublish(t, n, "corp.example/a", "v1.0.0")
 	n.Close()
@@ -216,6 +218,7 @@ func TestBothCopiesGoneIsRefused(t *testing.T) {
 }
 
 func TestOpenNeverCreates(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	opts, _ := options(t)
 	if _, err := node.Open(t.Context(), dir, opts); !errors.Is(err, node.ErrNoData) {
@@ -231,6 +234,7 @@ func TestOpenNeverCreates(t *testing.T) {
 }
 
 func TestDirectoryIsLocked(t *testing.T) {
+	t.Parallel()
 	_, dir := newNode(t, nil)
 	opts, _ := options(t)
 	if _, err := node.Open(t.Context(), dir, opts); !errors.Is(err, node.ErrLocked) {
@@ -239,6 +243,7 @@ func TestDirectoryIsLocked(t *testing.T) {
 }
 
 func TestRebuildWhileRunning(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/listed", "v1.0.0", goMod("pub.example/listed"))

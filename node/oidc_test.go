@@ -105,6 +105,7 @@ func trusting(t testing.TB) (*world, *issuer) {
 }
 
 func TestExchange(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	n := w.sites["a"]
 	for name, tt := range map[string]struct {
@@ -143,6 +144,7 @@ func TestExchange(t *testing.T) {
 
 // What an ID token was exchanged for ends with whatever it stands on.
 func TestExchangedTokenEnds(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	n := w.sites["a"]
 	gone := i.rule()
@@ -216,6 +218,7 @@ func TestExchangedTokenEnds(t *testing.T) {
 // A token of one site is none at another, but what is decided there is decided for
 // its user, who is verified there, too.
 func TestExchangedTokenAtAnotherSite(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	b := w.join("b", "a", false)
 	a := w.sites["a"]
@@ -284,6 +287,7 @@ func TestExchangedTokenAtAnotherSite(t *testing.T) {
 
 // Nothing of the tokens is to be found in what a node keeps.
 func TestExchangedTokenIsNotStored(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	idToken := i.token(nil)
 	got, err := w.sites["a"].Exchange(t.Context(), "forge", idToken)
@@ -315,6 +319,7 @@ func TestExchangedTokenIsNotStored(t *testing.T) {
 }
 
 func TestOnlyAdministratorsTrustIssuers(t *testing.T) {
+	t.Parallel()
 	w, i := trusting(t)
 	n := w.sites["a"]
 	if names := n.IssuerNames(); len(names) != 1 || names[0] != (node.IssuerName{Name: "forge", URL: i.URL, Purpose: events.Exchange, Audience: "registry"}) {

@@ -10,6 +10,7 @@ import (
 // A zip that was removed from the cache is not there, which who asks for what is
 // held is told; it is neither lost nor damaged.
 func TestRemovedZipIsNotLost(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n, _ := newNode(t, up)

@@ -28,6 +28,7 @@ func (i identities) logsIn(user, text string) (who *access.Caller, compared int6
 // is disabled, one who is not there, and a name that nobody can have get the same
 // answer at the same cost.
 func TestPasswordsTellNothing(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	off := true
 	for name, c := range map[string]node.UserChange{
@@ -62,6 +63,7 @@ func TestPasswordsTellNothing(t *testing.T) {
 }
 
 func TestRightPasswordsAreRemembered(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	put := func(c node.UserChange) {
 		t.Helper()
@@ -98,6 +100,7 @@ func TestRightPasswordsAreRemembered(t *testing.T) {
 // TestPrefixOfALongPasswordIsNotIt holds that bcrypt's looking at 72 bytes only lets
 // nobody in with something else.
 func TestPrefixOfALongPasswordIsNotIt(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	long := strings.Repeat("p", 72)
 	if _, _, err := i.PutUser(t.Context(), op, "alice", node.UserChange{Password: password(t, long)}); err != nil {
@@ -114,6 +117,7 @@ func TestPrefixOfALongPasswordIsNotIt(t *testing.T) {
 }
 
 func TestUsersChangeTheirOwnPassword(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	if _, _, err := i.PutUser(t.Context(), op, "alice", node.UserChange{Password: password(t, longPassword)}); err != nil {
 		t.Fatal(err)
@@ -142,6 +146,7 @@ func TestUsersChangeTheirOwnPassword(t *testing.T) {
 // TestFewPasswordsAtOnce holds that checks of passwords leave the processors to
 // others.
 func TestFewPasswordsAtOnce(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	release := i.TakePasswordTurns()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -53,6 +53,7 @@ func down(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.S
 // A list stands for as long as the settings say, and not longer; a forced refresh
 // ends that.
 func TestListStandsForItsTime(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.ListTTL, s.AbsentTTL = span("1h"), span("1h") })
@@ -103,6 +104,7 @@ func TestListStandsForItsTime(t *testing.T) {
 }
 
 func TestTimesToLive(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.ListTTL, s.AbsentTTL = span("1s"), span("1s") })
@@ -117,6 +119,7 @@ func TestTimesToLive(t *testing.T) {
 
 // What the upstream said last is given out while it is down, up to an age.
 func TestStaleUpToAnAge(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		staleFor string
 		want     string
@@ -152,6 +155,7 @@ func TestStaleUpToAnAge(t *testing.T) {
 // A node or a repository that is switched offline asks no upstream, serves what it
 // holds, and calls nothing absent.
 func TestOfflineAsksNobody(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	held := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
@@ -216,6 +220,7 @@ func TestOfflineAsksNobody(t *testing.T) {
 
 // Patterns hold on every endpoint, and what they keep out is not asked for.
 func TestPatterns(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("evil.example/m", "v1.0.0", goMod("evil.example/m"))
@@ -256,6 +261,7 @@ func TestPatterns(t *testing.T) {
 
 // A virtual repository asks a member only for what its rule lets through.
 func TestMemberRules(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/secret", "v1.0.0", goMod("pub.example/secret"))
@@ -280,6 +286,7 @@ func TestMemberRules(t *testing.T) {
 
 // Names that are nowhere are asked for once in their time, and are no events.
 func TestAbsencesAreNoEvents(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.AbsentTTL = span("1h") })
 	before := stateHash(t, n)
@@ -299,6 +306,7 @@ func TestAbsencesAreNoEvents(t *testing.T) {
 
 // A list that is too long for memory stands for its time as others do.
 func TestLongListStandsForItsTime(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	var lines strings.Builder
 	for i := range 5000 {
@@ -320,6 +328,7 @@ func TestLongListStandsForItsTime(t *testing.T) {
 // A version that is younger than the repository's minimum age is in no list and
 // its zip is refused with the time at which it opens; info and go.mod can be read.
 func TestCooldown(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	old := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	exempt := up.add("pub.example/m", "v1.0.1", goMod("pub.example/m"))
@@ -402,6 +411,7 @@ func TestCooldown(t *testing.T) {
 // Times that an index feed knows better replace what the registry saw itself;
 // others do not, and nothing is recorded twice.
 func TestSeedTimes(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.MinAge = span("7d") })
@@ -436,6 +446,7 @@ func TestSeedTimes(t *testing.T) {
 // Where the clocks of some sites only count, these date what others fetch: a
 // version opens in its time, whoever saw it first.
 func TestCooldownByTheClockOfSomeSites(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	repos := defaults(up)
 	repos[1].Settings.MinAge, repos[1].Settings.TimeSites = span("1s"), []events.Site{site("a")}

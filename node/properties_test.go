@@ -22,6 +22,7 @@ func propertiesOf(t *testing.T, n *node.Node, mv module.Version, file string) st
 }
 
 func TestPropertiesAreBounded(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	mustPublish(t, n, "corp.example/a", "v1.0.0")
 	mv := module.Version{Path: "corp.example/a", Version: "v1.0.0"}
@@ -60,6 +61,7 @@ func TestPropertiesAreBounded(t *testing.T) {
 // TestPropertiesOfFullRecord holds that a change of a record which takes no more is
 // refused, rather than without effect, and that what is there can be taken away longer.
 func TestPropertiesOfFullRecord(t *testing.T) {
+	t.Parallel()
 	mv := module.Version{Path: "corp.example/a", Version: "v1.0.0"}
 	for facts, want := range map[int][2]bool{4000: {true, true}, 4050: {false, true}, 4096: {false, false}} {
 		for i, sets := range []bool{true, false} {
@@ -74,6 +76,7 @@ func TestPropertiesOfFullRecord(t *testing.T) {
 // TestPropertiesAcrossSites changes properties at a site that is not the repository's
 // home, which reads them back at once, and decides whether the home may be asked.
 func TestPropertiesAcrossSites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	mv := module.Version{Path: "corp.example/a", Version: "v1.0.0"}

@@ -67,6 +67,7 @@ func publications(t testing.TB, n *node.Node, of string) (entries [][]string) {
 }
 
 func TestPublishTogetherIsOneEntry(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	one, two, three := mv("corp.example/one", "v1.0.0"), mv("corp.example/two", "v1.0.0"), mv("corp.example/three/v2", "v2.0.1")
 	ps, err := publishAll(t, n, plain(t, one, ""), plain(t, two, ""), plain(t, three, ""))
@@ -111,6 +112,7 @@ func TestPublishTogetherIsOneEntry(t *testing.T) {
 
 // TestPublishTogetherIsAllOrNothing has one of three versions fail, at each place.
 func TestPublishTogetherIsAllOrNothing(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	taken := mv("corp.example/taken", "v1.0.0")
 	mustPublish(t, n, taken.Path, taken.Version)
@@ -158,6 +160,7 @@ func TestPublishTogetherIsAllOrNothing(t *testing.T) {
 }
 
 func TestPublishTogetherHasBounds(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	if _, err := publishAll(t, n); !errors.Is(err, node.ErrInvalid) {
 		t.Errorf("nothing: %v", err)
@@ -212,6 +215,7 @@ func TestPublishTogetherHasBounds(t *testing.T) {
 // order and with content of their own, at the same moment: one of each pair wins,
 // with all of its versions.
 func TestCrossingPublicationsTogether(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	var wg sync.WaitGroup
 	errs := make([]error, 20)
@@ -239,6 +243,7 @@ func TestCrossingPublicationsTogether(t *testing.T) {
 
 // TestUploadOfSeveralOutlivesItsToken revokes the token while the versions come.
 func TestUploadOfSeveralOutlivesItsToken(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	record(t, n, events.UserCreated{Name: "ann"}, grant("ann", "user:ann", "local", "publish read", "corp.example/**"))
 	tok := token(t, n, "ann", access.Scope{}, time.Time{})
@@ -261,6 +266,7 @@ func TestUploadOfSeveralOutlivesItsToken(t *testing.T) {
 
 // TestPublishTogetherAtAnotherSite has the home decide, also about what it refuses.
 func TestPublishTogetherAtAnotherSite(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", true) // nobody can dial it
 	taken := mv("corp.example/taken", "v1.0.0")

@@ -19,6 +19,7 @@ import (
 )
 
 func TestPublishedVersionIsReadAtOnce(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	p := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	mustPublish(t, n, "corp.example/a", "v1.1.0-rc.1")
@@ -49,6 +50,7 @@ func TestPublishedVersionIsReadAtOnce(t *testing.T) {
 }
 
 func TestPublishAgainIsTheFirstPosition(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	first := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	again := mustPublish(t, n, "corp.example/a", "v1.0.0")
@@ -62,6 +64,7 @@ func TestPublishAgainIsTheFirstPosition(t *testing.T) {
 }
 
 func TestOneOfManyContentsWins(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	before := stateHash(t, n)
 	var wg sync.WaitGroup
@@ -105,6 +108,7 @@ func TestOneOfManyContentsWins(t *testing.T) {
 }
 
 func TestPublishRefuses(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n, _ := newNode(t, up)
 	ok := goMod("corp.example/a")
@@ -159,6 +163,7 @@ func blobFiles(t testing.TB, dir string) (n int) {
 }
 
 func TestConflictLeavesNoBlob(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	mustPublish(t, n, "corp.example/a", "v1.0.0")
 	before := blobFiles(t, dir)
@@ -174,6 +179,7 @@ func TestConflictLeavesNoBlob(t *testing.T) {
 }
 
 func TestSweepRemovesOnlyOrphans(t *testing.T) {
+	t.Parallel()
 	n, dir := newNode(t, nil)
 	p := mustPublish(t, n, "corp.example/a", "v1.0.0")
 	n.Close()

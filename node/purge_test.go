@@ -40,6 +40,7 @@ func holdsBytes(t testing.TB, dir, text string) (where string) {
 // A purge takes the bytes away at all sites, keeps hash and reason, and neither a
 // fetch nor a publication brings them back; verify has nothing to complain of.
 func TestPurge(t *testing.T) {
+	t.Parallel()
 	const secret = "k3y-that-leaked-7f1a" // stored, not compressed: zipOf's files are short
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
@@ -115,6 +116,7 @@ func TestPurge(t *testing.T) {
 // moment, where nobody has fetched it yet, and where another site fetched it before
 // it heard of the purge.
 func TestPurgeHoldsEverywhere(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	second := defaults(up)[1]
 	second.Name = name("second")
@@ -161,6 +163,7 @@ func TestPurgeHoldsEverywhere(t *testing.T) {
 // A purge that a crash kept from being carried out is carried out at the next
 // start.
 func TestPurgeIsCarriedOutAfterACrash(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/leak", "v1.0.0", goMod("pub.example/leak").with("m.go", "package m\n"))
 	n, dir := newNode(t, up)
@@ -204,6 +207,7 @@ func TestPurgeIsCarriedOutThatTheIndexMissed(t *testing.T) {
 // Removing what is cached keeps the hash: what comes again must be the same, else
 // it is drift, which is reported and not followed.
 func TestEvictionAndDrift(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("nosum.example/m", "v1.0.0", goMod("nosum.example/m").with("m.go", "package m\n"))
 	other := up.add("nosum.example/m", "v1.1.0", goMod("nosum.example/m").with("m.go", "package m // 1\n"))
@@ -277,6 +281,7 @@ func TestEvictionAndDrift(t *testing.T) {
 // What two sites were given differently is served by neither, until the registry's
 // home settles which holds.
 func TestSettle(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
 	w.join("b", "a", false)

@@ -38,6 +38,7 @@ func readAll(z node.Zip) ([]byte, error) {
 }
 
 func TestFillIsRecordedAndServedWithoutUpstream(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.2.0", goMod("pub.example/m").with("m.go", "package m\n"))
 	up.add("pub.example/m", "v1.3.0-beta", goMod("pub.example/m"))
@@ -77,6 +78,7 @@ func TestFillIsRecordedAndServedWithoutUpstream(t *testing.T) {
 }
 
 func TestMissesAreJoined(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/m", "v0.0.0-20240102030405-0123456789ab", goMod("pub.example/m")) // main
@@ -127,6 +129,7 @@ func TestMissesAreJoined(t *testing.T) {
 }
 
 func TestBadUpstreamLeavesNothing(t *testing.T) {
+	t.Parallel()
 	html := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		io.WriteString(w, "<!DOCTYPE html><html><body>Please log in</body></html>")
@@ -198,6 +201,7 @@ func kindOf(err error) error {
 }
 
 func TestDeadUpstreamIsNoAbsence(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	held := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n, _ := newNode(t, up)
@@ -234,6 +238,7 @@ func TestDeadUpstreamIsNoAbsence(t *testing.T) {
 }
 
 func TestOwnedPathsNeverLeave(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("corp.example/a", "v9.9.9", goMod("corp.example/a")) // the attacker's
 	up.add("corp.example/a/v2", "v2.0.0", goMod("corp.example/a/v2"))
@@ -265,6 +270,7 @@ func TestOwnedPathsNeverLeave(t *testing.T) {
 }
 
 func TestChangedUpstreamIsReportedNotFollowed(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("nosum.example/m", "v1.0.0", goMod("nosum.example/m").with("m.go", "package m\n"))
 	n, _ := newNode(t, up)
@@ -287,6 +293,7 @@ func TestChangedUpstreamIsReportedNotFollowed(t *testing.T) {
 }
 
 func TestVirtualListIsTheUnion(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
@@ -302,6 +309,7 @@ func TestVirtualListIsTheUnion(t *testing.T) {
 }
 
 func TestPseudoVersionsAreNotListed(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	pseudo := "v0.0.0-20240102030405-0123456789ab"
 	mv := up.add("pub.example/m", pseudo, goMod("pub.example/m"))
@@ -324,6 +332,7 @@ func TestPseudoVersionsAreNotListed(t *testing.T) {
 }
 
 func TestLostBlobIsHealedFromUpstream(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m").with("m.go", "package m\n"))
 	n, dir := newNode(t, up)

@@ -21,6 +21,7 @@ func change(t *testing.T, n *node.Node, c node.RepoChange) {
 // What one upstream said, in memory or kept for times when it is down, is not given
 // out for another's.
 func TestAnotherUpstreamIsAskedAnew(t *testing.T) {
+	t.Parallel()
 	up, other := newProxy(t), newProxy(t)
 	up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	for _, path := range []string{"pub.example/m", "pub.example/new"} {
@@ -56,6 +57,7 @@ func TestAnotherUpstreamIsAskedAnew(t *testing.T) {
 // A change of settings that a connection is not made of ends no request, and counts
 // at once.
 func TestChangeKeepsConnection(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	n := newRemote(t, up, func(*events.RepoSettings) {})
@@ -94,6 +96,7 @@ func TestChangeKeepsConnection(t *testing.T) {
 
 // The clones of a VCS remote stay as long as it leads where it led.
 func TestChangeKeepsClones(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	opts, _ := options(t)
 	repos := defaults(newProxy(t))
@@ -126,6 +129,7 @@ func TestChangeKeepsClones(t *testing.T) {
 
 // What an upstream said to one credential or by one way says nothing about another.
 func TestAnotherConnectionAsksAnew(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(s *events.RepoSettings) { s.AbsentTTL = span("1h") })
 	for _, c := range []struct {

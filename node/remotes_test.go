@@ -11,6 +11,7 @@ import (
 // TestUpstreamTroubleNeedsAPersonIfItLasts: what fails once, or was last asked long
 // ago, is not worth an alarm.
 func TestUpstreamTroubleNeedsAPersonIfItLasts(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
 	failing := func(lasts time.Duration) node.RemoteStatus {
 		return node.RemoteStatus{Name: name("public"), Upstream: "https://up.example", FailingSince: at, LastFailure: at.Add(lasts), LastError: "502"}

@@ -18,6 +18,7 @@ const policyJSON = `{"include":["a.example/**"],"exclude":["b.example"],"list_tt
 // TestEverySettingCanBeChanged holds that a change has each setting of a policy,
 // by the same name, and that what it says comes to be.
 func TestEverySettingCanBeChanged(t *testing.T) {
+	t.Parallel()
 	var change node.RepoChange
 	var want events.RemotePolicy
 	for _, v := range []any{&change, &want} {
@@ -63,6 +64,7 @@ func between(t testing.TB, c node.RepoChange) (there node.RepoChange) {
 }
 
 func TestMemberRulesChangeOneByOne(t *testing.T) {
+	t.Parallel()
 	type rules map[events.RepoName][]events.Pattern
 	a, b := name("a"), name("b")
 	s := node.RepoChange{MemberInclude: rules{b: {pattern("b.example")}, a: {pattern("a.example")}}}.Apply(events.RepoSettings{})

@@ -14,6 +14,7 @@ import (
 // What is looked through with every request is bounded, and whoever has a project
 // can't use it up for others.
 func TestRulesAndGroupsAreBounded(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	i.user("lead")
 	i.rule("lead", "user:lead", "a-*", "manage")
@@ -62,6 +63,10 @@ func TestRulesAndGroupsAreBounded(t *testing.T) {
 // not keep its members from being deleted; nor is the name used again while it is
 // in there.
 func TestFullGroupsKeepNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a full group is read many times, which takes minutes and gigabytes under the race detector")
+	}
+	t.Parallel()
 	i := newIdentities(t)
 	i.group("team")
 	i.user("alice", "team")

@@ -18,6 +18,7 @@ import (
 const canary = "canary-5f1e0c"
 
 func TestSecretForms(t *testing.T) {
+	t.Parallel()
 	for text, kind := range map[string]string{
 		`{"basic":{"user":"bot","password":"` + canary + `"}}`:   "basic",
 		` {"bearer":{"token":"` + canary + `"}}` + "\n":          "bearer",
@@ -115,6 +116,7 @@ func TestSecretsAreReadWhenUsed(t *testing.T) {
 // TestSecretFilesThatAreNotUsed holds that what others can read is no secret, as
 // with ssh, and that nothing leads out of the directory.
 func TestSecretFilesThatAreNotUsed(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("file modes say nothing on Windows")
 	}
@@ -159,6 +161,7 @@ func TestSecretFilesThatAreNotUsed(t *testing.T) {
 
 // TestSecretThatIsTooLarge holds that what would not be read is not kept.
 func TestSecretThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	_, dir := newNode(t, nil)
 	secrets, err := node.OpenSecrets(dir)
 	if err != nil {

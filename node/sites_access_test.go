@@ -35,6 +35,7 @@ func actorOf(t testing.TB, n *node.Node, log, path string) string {
 // What another site forwards the home judges by the credential of who asked there;
 // a site's own word is worth what rules say.
 func TestForwardedCredentials(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	a, b := w.sites["a"], w.join("b", "a", true)
 	record(t, a, events.UserCreated{Name: "ann"}, grant("ann", "user:ann", "local", "publish read", "corp.example/**"), grant("b", "site:b", "local", "read"))
@@ -93,6 +94,7 @@ func TestForwardedCredentials(t *testing.T) {
 
 // A token that the home has not heard of yet is not wrong, only too new.
 func TestHomeDoesNotKnowTheTokenYet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	a, b := w.sites["a"], w.join("b", "a", true)
 	record(t, a, events.UserCreated{Name: "ann"}, grant("ann", "user:ann", "*", "publish"))
@@ -106,6 +108,7 @@ func TestHomeDoesNotKnowTheTokenYet(t *testing.T) {
 // Whoever shows a site nothing gets nothing through it, however much that site may
 // itself.
 func TestSiteLendsNobodyItsRights(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil)) // in which the operators of all sites may do everything
 	a, b := w.sites["a"], w.join("b", "a", true)
 	record(t, a, events.UserCreated{Name: "root"}, events.GroupChanged{Name: "admins", Members: []string{"root"}},

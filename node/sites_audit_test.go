@@ -55,6 +55,7 @@ func (a *audited) take() string {
 // there as the home has found out; what a node does for its own callers is not its
 // business.
 func TestDecisionsForOthersAreAudited(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.close("a")
 	var home audited

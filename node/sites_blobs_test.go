@@ -27,6 +27,7 @@ func noise(size int) string {
 // What one site has fetched, another gets from there and not from the upstream;
 // a large zip reaches the client while it comes.
 func TestFilledElsewhereIsFetchedFromThere(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	x := up.add("example.org/x", "v1.0.0", goMod("example.org/x").with("a.go", noise(3<<20)))
 	w := newWorld(t, defaults(up))
@@ -61,6 +62,7 @@ func TestFilledElsewhereIsFetchedFromThere(t *testing.T) {
 
 // A repository's rules say which sites fetch what without being asked.
 func TestBlobRules(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
 	w.join("b", "a", false)
@@ -112,6 +114,7 @@ func TestBlobRules(t *testing.T) {
 // A blob that is damaged at one site is fetched from another, and is no absence
 // meanwhile.
 func TestDamagedBlobIsHealedFromAPeer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	v := mv("corp.example/x", "v1.0.0")
@@ -134,6 +137,7 @@ func TestDamagedBlobIsHealedFromAPeer(t *testing.T) {
 // With a number of sites to wait for, a publisher learns that they hold entry and
 // blobs.
 func TestWaitForSites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	v := mv("corp.example/x", "v1.0.0")
@@ -192,6 +196,7 @@ func damage(t testing.TB, file string) {
 // With the upstream and its checksum database gone, a site that has just joined
 // proves and serves what others have fetched.
 func TestSumdbThroughPeers(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	x := up.add("example.org/x", "v1.0.0", goMod("example.org/x").with("a.go", noise(100)))
 	w := newWorld(t, defaults(up))

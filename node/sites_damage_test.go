@@ -14,6 +14,7 @@ import (
 // What a site loses of its copies of the logs comes back, from its other copy or
 // from the other sites, and no place of its log is used twice.
 func TestDamagedCopiesAreMendedByPeers(t *testing.T) {
+	t.Parallel()
 	for name, harm := range map[string]func(t *testing.T, dir string){
 		"index deleted":            func(t *testing.T, dir string) { removeDir(t, dir, "index") },
 		"stream deleted":           func(t *testing.T, dir string) { removeDir(t, dir, "stream") },

@@ -3,9 +3,13 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +30,7 @@ type world struct {
 // newWorld makes a registry whose first site is a.
 func newWorld(t testing.TB, repos []node.NewRepo) *world {
 	w := &world{t: t, dir: t.TempDir(), sites: map[string]*node.Node{}, opts: map[string]node.Options{}}
-	w.opts["a"] = node.Options{Logger: quiet(t, "a"), PeerListen: "127.0.0.1:0"}
+	w.opts["a"] = node.Options{Logger: quiet(t, "a"), PeerListen: anyPort()}
 	if _, err := node.Init(t.Context(), w.path("a"), site("a"), node.Fresh{Repos: repos}, w.opts["a"]); err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +41,21 @@ func newWorld(t testing.TB, repos []node.NewRepo) *world {
 	if err := w.open("a").Record(t.Context(), events.PermissionChanged{Name: "sites", Grant: rule}); err != nil {
 		t.Fatal(err)
 	}
+	w.reachable("a")
 	return w
 }
+
+// anyPort returns an address to listen at on a port of the system's choice. Closed, it
+// can be opened again: nobody else has that host, and connections come from 127.0.0.1.
+func anyPort() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1:0"
+	}
+	k := hosts.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%250, k/250, 1+k%250)
+}
+
+var hosts atomic.Int32 // that anyPort returned
 
 // quiet is the log of a site's node.
 func quiet(t testing.TB, name string) *slog.Logger {
@@ -74,7 +91,8 @@ func (w *world) close(name string) {
 }
 
 // join has a new site join by an invitation of another one, and waits until it
-// has caught up. With dialOnly nobody can dial it.
+// has caught up and all know how it is reached, which is in the log of the registry's
+// home. With dialOnly nobody can dial it.
 func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
 	w.t.Helper()
 	inv, err := w.sites[inviter].Invite(w.t.Context(), op, site(name), time.Hour, node.RightsNone)
@@ -83,17 +101,20 @@ func (w *world) join(name, inviter string, dialOnly bool) *node.Node {
 	}
 	o := node.Options{Logger: quiet(w.t, name)}
 	if !dialOnly {
-		o.PeerListen = "127.0.0.1:0"
+		o.PeerListen = anyPort()
 	}
 	w.opts[name] = o
 	if err := node.Join(w.t.Context(), inv.Token, w.path(name), o); err != nil {
 		w.t.Fatalf("join %s: %v", name, err)
 	}
 	n := w.open(name)
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	if err := n.CatchUp(ctx, func(node.JoinProgress) {}); err != nil {
 		w.t.Fatalf("site %s does not catch up: %v; %s", name, err, w.text(name))
+	}
+	if !dialOnly {
+		w.reachable(name)
 	}
 	return n
 }
@@ -120,7 +141,7 @@ func (w *world) text(name string) string {
 // until waits until ok holds at a site, as its status changes.
 func (w *world) until(name, what string, ok func(node.Replication) bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	for r, err := range w.sites[name].ReplicationChanges(ctx, op) {
 		if err != nil {

@@ -46,6 +46,7 @@ func says(s node.SiteStatus, text string) bool {
 // A site is restored from an old backup: before it writes it takes back what the
 // others have seen of its log, and no place of it is used twice.
 func TestRestoredSiteTakesItsLogBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	x := "corp.example/x"
@@ -86,6 +87,7 @@ func TestRestoredSiteTakesItsLogBack(t *testing.T) {
 // A site is restored from an old backup and writes while nobody can tell it: its
 // log forks. All who see it freeze it with an alarm, and a new epoch ends it.
 func TestForkFreezesUntilANewEpoch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
@@ -136,6 +138,7 @@ func TestForkFreezesUntilANewEpoch(t *testing.T) {
 // A site that is removed counts up to where the registry's home had it; its name
 // can't be used again, and its node says so.
 func TestRemovedSite(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
@@ -194,6 +197,7 @@ func TestRemovedSite(t *testing.T) {
 // A version that this site has not received, and another has, is read from there;
 // what nobody can know yet is unavailable, never absent.
 func TestBehindIsNeverAbsent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.equal()

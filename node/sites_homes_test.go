@@ -31,6 +31,7 @@ func isKind(t testing.TB, err, kind error, parts ...string) {
 // What the registry's home decides can be asked for anywhere, is read back at
 // once there, and is refused there in the home's words.
 func TestDecisionsAreMadeAtHome(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	b := w.join("b", "a", true)
 	info, err := b.CreateRepo(t.Context(),
@@ -94,6 +95,7 @@ func TestDecisionsAreMadeAtHome(t *testing.T) {
 
 // A home that agrees hands over; what it decided stays, and the next one decides.
 func TestHomeMovesByAgreement(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	v := mv("corp.example/x", "v1.0.0")
@@ -125,6 +127,7 @@ func TestHomeMovesByAgreement(t *testing.T) {
 // publishes. Then the old home comes back: what does not conflict is kept, what
 // does is reported, and all sites agree.
 func TestForcedHomeMove(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
@@ -197,6 +200,7 @@ func (w *world) publishPatiently(at string, v module.Version, files tree) (node.
 // another member, and gets its log from the others; with the recovery key the
 // registry gets another home.
 func TestRegistryHomeIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
@@ -229,7 +233,7 @@ func TestRegistryHomeIsGone(t *testing.T) {
 	if _, err := w.sites["b"].MoveHome(t.Context(), op, "local", site("c"), true, "fire"); err != nil {
 		t.Fatal(err)
 	}
-	w.opts["d"] = node.Options{Logger: quiet(t, "d"), PeerListen: "127.0.0.1:0"}
+	w.opts["d"] = node.Options{Logger: quiet(t, "d"), PeerListen: anyPort()}
 	if err := node.Join(t.Context(), inv.Token, w.path("d"), w.opts["d"]); err != nil {
 		t.Fatal(err)
 	}

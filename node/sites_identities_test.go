@@ -24,6 +24,7 @@ func closed(t testing.TB, n *node.Node) {
 // the registry's home judges it by his own credential, and that a site's operator
 // can have done elsewhere what a rule for the site says.
 func TestIdentitiesAtAnotherSite(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	a := w.sites["a"]
 	b := w.join("b", "a", false)
@@ -97,6 +98,7 @@ func TestIdentitiesAtAnotherSite(t *testing.T) {
 }
 
 func TestInvitationsWriteRules(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	a := w.sites["a"]
 	closed(t, a)

@@ -10,6 +10,7 @@ import (
 // A second and a third site join; what is published at any of them is read at
 // all, and all agree.
 func TestSitesJoinAndAgree(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	v1 := module.Version{Path: "corp.example/lib", Version: "v1.0.0"}
 	files := goMod(v1.Path).with("a.go", "package lib\n")

@@ -14,12 +14,12 @@ import (
 // stored, passed on and reported, and nothing of them is applied: also when they
 // are the first that a site ever wrote, and after a restart.
 func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
+	t.Parallel()
 	for _, first := range []bool{false, true} {
 		t.Run(fmt.Sprintf("first %v", first), func(t *testing.T) {
 			w := newWorld(t, defaults(nil))
 			w.join("b", "a", false)
 			w.join("c", "a", true)
-			w.reachable("b")
 			w.same()
 			if !first {
 				if _, err := w.sites["b"].Block(t.Context(), op, events.VersionPatternOf(moduleVersion("blocked.example/first", "")), "a test"); err != nil {
@@ -85,9 +85,9 @@ func TestUnknownEventsAreKeptAndPassedOn(t *testing.T) {
 
 // The registry's level rises once all members understand more, and not before.
 func TestLevelIsRaisedByAllTogether(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
-	w.reachable("b")
 	w.same()
 	level := func() (level int) {
 		for _, e := range w.logAt("a", "a") {

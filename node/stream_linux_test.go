@@ -15,6 +15,7 @@ import (
 // still gets to its clients and is fetched anew the next time; of another one the
 // end never comes, as nobody would know tomorrow what it was.
 func TestColdZipThatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		path     string
 		complete bool

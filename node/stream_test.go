@@ -45,6 +45,7 @@ func openCold(t *testing.T, r *node.Repository, mv module.Version) node.Zip {
 // A node that stops ends what is on its way; of which nothing is left at the next
 // start, even if a client was slow to go.
 func TestStopEndsAColdZip(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m").with("a.go", noise(1<<20)))
 	n, dir := newNode(t, up)
@@ -71,6 +72,7 @@ func TestStopEndsAColdZip(t *testing.T) {
 // A recorded zip whose bytes were lost streams, too, and only with the recorded
 // hash to its end.
 func TestLostZipStreamsWithTheRecordedHash(t *testing.T) {
+	t.Parallel()
 	const path = "nosum.example/m"
 	up := newProxy(t)
 	files := goMod(path).with("a.go", noise(1<<20))
@@ -109,6 +111,7 @@ func TestLostZipStreamsWithTheRecordedHash(t *testing.T) {
 // What was recorded stays, even if a checksum database that is asked since vouches
 // for what the upstream has now.
 func TestRecordedZipBeatsWhatIsVouchedForSince(t *testing.T) {
+	t.Parallel()
 	const path = "nosum.example/m"
 	up := newProxy(t)
 	mv := up.add(path, "v1.0.0", goMod(path).with("a.go", noise(1<<20)))

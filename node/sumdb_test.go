@@ -11,6 +11,7 @@ import (
 
 // A request that asks no upstream gets of a checksum database what is held of it.
 func TestHeldOnlyAsksNoDatabase(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	held := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	up.add("pub.example/m", "v1.1.0", goMod("pub.example/m"))
@@ -46,6 +47,7 @@ func TestHeldOnlyAsksNoDatabase(t *testing.T) {
 // A remote repository that can't be used here still stands for its checksum
 // database: were that absent, the go command would ask it itself.
 func TestBrokenRemoteStandsForItsDatabase(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	dir := t.TempDir()
 	opts, _ := options(t)

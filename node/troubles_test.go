@@ -32,6 +32,7 @@ func TestChangesOfANodeThatIsAlone(t *testing.T) {
 
 // Much trouble of one kind hides no other.
 func TestTroublesOfOneKindHideNoOther(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	for i := range 300 {
 		n.Raise(fmt.Sprintf("drift %d", i), fmt.Sprintf("drift of version %d", i))

@@ -33,6 +33,7 @@ func claimOf(t testing.TB, g goods) node.ImportClaim {
 // An import that nothing proved is served where it was decided, also if other sites
 // join. At those it waits for the proof, or for the same decision.
 func TestUnprovedImportHoldsAtItsSite(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
 	files := goMod("pub.example/m").with("m.go", "package m")
@@ -82,6 +83,7 @@ func TestUnprovedImportHoldsAtItsSite(t *testing.T) {
 // The checksum database has the last word about an import as soon as it answers, at a
 // site that is alone, too. What is right is served then, once it is there.
 func TestUnprovedImportIsProvedLater(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(*events.RepoSettings) {})
 	files := goMod("pub.example/m").with("m.go", "package m")
@@ -124,6 +126,7 @@ func TestUnprovedImportIsProvedLater(t *testing.T) {
 // That the checksum database does not know an import is an answer as well, which it
 // need not repeat.
 func TestUnprovedImportIsUnknownLater(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	n := newRemote(t, up, func(*events.RepoSettings) {})
 	g := goodsOf(t, "pub.example/m", "v1.0.0", goMod("pub.example/m"))

@@ -36,6 +36,7 @@ func (w *world) heldMod(at string, mv module.Version) error {
 // What another site filled is checked in the background, also if it came with many
 // others at once.
 func TestFillsOfOthersAreCheckedInTheBackground(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
 	w.join("b", "a", false)
@@ -56,6 +57,7 @@ func TestFillsOfOthersAreCheckedInTheBackground(t *testing.T) {
 // A request that asks no upstream does not ask the checksum database either about
 // what another site states; what is not checked yet is no absence.
 func TestHeldOnlyVouchesForNothing(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	mv := up.add("pub.example/m", "v1.0.0", goMod("pub.example/m"))
 	var lookups atomic.Int32
@@ -86,6 +88,7 @@ func TestHeldOnlyVouchesForNothing(t *testing.T) {
 // All versions that came with different content to different sites are reported by
 // both, also if they came at once.
 func TestConflictsOfManyAreReported(t *testing.T) {
+	t.Parallel()
 	up := newProxy(t)
 	w := newWorld(t, defaults(up))
 	w.join("b", "a", false)
@@ -116,6 +119,7 @@ func TestConflictsOfManyAreReported(t *testing.T) {
 // another site states once one does: all sites serve what that proves, and each
 // blames the site that stated the zip.
 func TestFillsFromBeforeTheDatabaseAreChecked(t *testing.T) {
+	t.Parallel()
 	const atA, atBoth = "nosum.example/a", "nosum.example/both"
 	up := newProxy(t)
 	evil := func(path string) tree { return goMod(path).with("evil.go", "package evil\n") }

@@ -9,6 +9,7 @@ import (
 // A log that forked goes on in a new epoch with the branch that was not followed
 // here: a webhook is told of that branch, too.
 func TestWebhookIsToldOfTheBranchThatCounts(t *testing.T) {
+	t.Parallel()
 	w, r := newWorld(t, defaults(nil)), newReceiver(t)
 	w.close("a")
 	w.opts["a"] = r.hooked(w.opts["a"])

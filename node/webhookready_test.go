@@ -21,6 +21,7 @@ func teamRepo(home string) events.RepoCreated {
 // An entry is in the log before the Directory knows of it: an event about a
 // repository that it makes is told all the same.
 func TestWebhookIsToldOfARepositoryAtOnce(t *testing.T) {
+	t.Parallel()
 	h := newHooked(t, events.Webhook{Repos: []string{"team-*"}, Types: []string{"version.seen", "repo.created"}})
 	waitFor(t, "it to begin", func() bool { return len(h.deliveries().Logs) == 1 })
 	at := h.deliveries().Logs[0].Head
@@ -43,6 +44,7 @@ func TestWebhookIsToldOfARepositoryAtOnce(t *testing.T) {
 // What an event of one log is about, and its right, may be said by another log that
 // is behind: the event waits for it, and no longer.
 func TestWebhookWaitsForTheLogThatDecides(t *testing.T) {
+	t.Parallel()
 	w, r := newWorld(t, defaults(nil)), newReceiver(t)
 	w.close("a")
 	w.opts["a"] = r.hooked(w.opts["a"])
@@ -110,6 +112,7 @@ func TestWebhookWaitsForTheLogThatDecides(t *testing.T) {
 // A dead letter that is told again is not in the way of the log, and stays while the
 // log lacks its entry.
 func TestWebhookDeadLettersTakeTurns(t *testing.T) {
+	t.Parallel()
 	h := newHooked(t, events.Webhook{})
 	h.answers(func(_ http.ResponseWriter, _ *http.Request, m message) int {
 		if m.Module == "m.test/one" {

@@ -70,10 +70,12 @@ func newReceiver(t testing.TB) *receiver {
 
 func (r *receiver) up() {
 	r.t.Helper()
-	l, err := net.Listen("tcp", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	var l net.Listener
+	waitFor(r.t, "the port, which a connection may have for a while", func() (ok bool) {
+		var err error
+		l, err = net.Listen("tcp", r.addr)
+		return err == nil
+	})
 	r.addr = l.Addr().String()
 	r.srv = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.srv.Listener.Close()
@@ -182,7 +184,7 @@ func (r *receiver) wants(log, modules string) {
 
 // hooked returns the options of a node that sends to the receiver without delay.
 func (r *receiver) hooked(o node.Options) node.Options {
-	return o.Webhooks(r.roots, time.Millisecond, 5*time.Second)
+	return o.Webhooks(r.roots, time.Millisecond, patience)
 }
 
 // hooks is a site with a receiver.

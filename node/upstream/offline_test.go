@@ -154,6 +154,7 @@ func TestDatabaseIsJudgedApart(t *testing.T) {
 }
 
 func TestWaitForASlotIsBounded(t *testing.T) {
+	t.Parallel()
 	entered := make(chan struct{})
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "PK")
@@ -161,7 +162,7 @@ func TestWaitForASlotIsBounded(t *testing.T) {
 		close(entered)
 		<-r.Context().Done()
 	})
-	c := newClient(t, srv.URL, upstream.Options{MaxRequests: 1, HeaderTimeout: 50 * time.Millisecond})
+	c := newClient(t, srv.URL, upstream.Options{MaxRequests: 1, HeaderTimeout: time.Second}) // which the zip must keep, too
 	done := make(chan error)
 	pipe, w := io.Pipe()
 	go func() {
