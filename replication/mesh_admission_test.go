@@ -104,7 +104,7 @@ func TestHTTPTriesAddressesInTurn(t *testing.T) {
 	w.set(replication.Peer{Site: a.site, Certificates: []events.Digest{replication.CertificateDigest(a.cert)},
 		Addresses: []string{closed.Addr().String(), b.Addr().String(), a.Addr().String()}})
 	settle(t, a, b)
-	waitFor(t, 5*time.Second, func() bool { return replication.Routes(b.Mesh, a.site) == 2 }, "b has dialled a")
+	waitFor(t, patience, func() bool { return replication.Routes(b.Mesh, a.site) == 2 }, "b has dialled a")
 	client, base, _ := b.HTTP(a.site)
 	if _, err := get(client, base); err != nil {
 		t.Error(err)
@@ -147,7 +147,7 @@ func TestRemovedMemberIsCutOff(t *testing.T) {
 	}
 	a, b, c := w.open(t, ca), w.open(t, w.config(t, "b")), w.open(t, w.config(t, "c"))
 	settle(t, a, b, c)
-	waitFor(t, 5*time.Second, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
+	waitFor(t, patience, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
 
 	failed := make(chan error, 1)
 	go func() {
@@ -176,8 +176,8 @@ func TestRemovedMemberIsCutOff(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); err == nil {
 		t.Error("b's download goes on")
 	}
-	waitFor(t, 5*time.Second, in.IsClosed, "b's other connection ends")
-	waitFor(t, 5*time.Second, func() bool { return !b.Connected(a.site) }, "b notices")
+	waitFor(t, patience, in.IsClosed, "b's other connection ends")
+	waitFor(t, patience, func() bool { return !b.Connected(a.site) }, "b notices")
 	if _, err := a.Request(t.Context(), b.site, "echo", nil, nil); !errors.Is(err, replication.ErrNotConnected) {
 		t.Errorf("a's request: %v", err)
 	}
@@ -203,7 +203,7 @@ func TestReplacedCertificate(t *testing.T) {
 	settle(t, a, b)
 	w.set(replication.Peer{Site: b.site, Addresses: []string{b.Addr().String()}, Certificates: []events.Digest{replication.CertificateDigest(newCert(t, "b"))}})
 	a.Update()
-	waitFor(t, 5*time.Second, func() bool { return !a.Connected(b.site) && !b.Connected(a.site) }, "they are apart")
+	waitFor(t, patience, func() bool { return !a.Connected(b.site) && !b.Connected(a.site) }, "they are apart")
 	w.set(replication.Peer{Site: b.site, Addresses: []string{b.Addr().String()},
 		Certificates: []events.Digest{replication.CertificateDigest(newCert(t, "b")), replication.CertificateDigest(b.cert)}})
 	settle(t, a, b)

@@ -57,12 +57,12 @@ func TestInterimAnswersComeInOrderBeforeTheAnswer(t *testing.T) {
 		}}
 	}, func(t *testing.T, a, b *meshSite) {
 		var got []byte
-		answer, err := a.Request(within(t, 5*time.Second), b.site, "count", []byte{50}, func(b []byte) { got = append(got, b...) })
+		answer, err := a.Request(within(t, patience), b.site, "count", []byte{50}, func(b []byte) { got = append(got, b...) })
 		if err != nil || !bytes.Equal(answer, []byte{50}) || len(got) != 50 || !slices.IsSorted(got) {
 			t.Errorf("got %v, then %v, %v", got, answer, err)
 		}
 		// One who does not look still gets the answer.
-		if answer, err := a.Request(within(t, 5*time.Second), b.site, "count", []byte{200}, nil); err != nil || len(answer) != 1 {
+		if answer, err := a.Request(within(t, patience), b.site, "count", []byte{200}, nil); err != nil || len(answer) != 1 {
 			t.Errorf("got %v, %v", answer, err)
 		}
 	})
@@ -79,7 +79,7 @@ func TestRouteBreaksDuringARequest(t *testing.T) {
 		}}
 	}, func(t *testing.T, a, b *meshSite) {
 		failed := make(chan error, 1)
-		ctx := within(t, 20*time.Second)
+		ctx := within(t, patience)
 		go func() {
 			_, err := a.Request(ctx, b.site, "hang", nil, nil)
 			failed <- err
@@ -90,7 +90,7 @@ func TestRouteBreaksDuringARequest(t *testing.T) {
 			t.Error(err)
 		}
 		var perr *replication.PeerError // the handler's last word may still come through
-		if err := <-failed; !errors.Is(err, replication.ErrNoAnswer) && !errors.As(err, &perr) || time.Since(start) > 3*time.Second {
+		if err := <-failed; !errors.Is(err, replication.ErrNoAnswer) && !errors.As(err, &perr) || time.Since(start) > soon {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 	})
@@ -111,7 +111,7 @@ func TestErrorsOfThePeer(t *testing.T) {
 		}
 	}, func(t *testing.T, a, b *meshSite) {
 		for service, want := range map[string]string{"fail": "disk is full", "large": "the answer has", "long": "éé", "nosuch": `site b has no service "nosuch"`} {
-			_, err := a.Request(within(t, 5*time.Second), b.site, service, nil, nil)
+			_, err := a.Request(within(t, patience), b.site, service, nil, nil)
 			var perr *replication.PeerError
 			if !errors.As(err, &perr) || !strings.HasPrefix(perr.Text, want) || len(perr.Text) > 8<<10 {
 				t.Errorf("%s: %.80v", service, err)
@@ -128,11 +128,11 @@ func TestLargestMessages(t *testing.T) {
 		}}
 	}, func(t *testing.T, a, b *meshSite) {
 		req := bytes.Repeat([]byte("0123456789abcdef"), replication.MaxMessage/16)
-		got, err := a.Request(within(t, 20*time.Second), b.site, "same", req, nil)
+		got, err := a.Request(within(t, patience), b.site, "same", req, nil)
 		if err != nil || !bytes.Equal(got, req) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
-		if _, err := a.Request(within(t, 5*time.Second), b.site, "same", append(req, 0), nil); err == nil || errors.Is(err, replication.ErrNoAnswer) {
+		if _, err := a.Request(within(t, patience), b.site, "same", append(req, 0), nil); err == nil || errors.Is(err, replication.ErrNoAnswer) {
 			t.Errorf("one byte more: %v", err)
 		}
 		if err := a.Send(b.site, "announce", append(req, 0)); err == nil {
@@ -145,6 +145,7 @@ func TestLargestMessages(t *testing.T) {
 // At most 64 calls of one peer run; the next is refused at once, and there is
 // room again when one has ended. A handler's context ends with its asker's.
 func TestCallsOfOnePeerAreBounded(t *testing.T) {
+	t.Parallel()
 	begun, ended := make(chan struct{}, 100), make(chan struct{}, 100)
 	a, b := pair(t, false, map[string]handler{"hang": func(ctx context.Context, _ events.Site, _ []byte, _ func([]byte) error) ([]byte, error) {
 		begun <- struct{}{}
@@ -152,7 +153,7 @@ func TestCallsOfOnePeerAreBounded(t *testing.T) {
 		ended <- struct{}{}
 		return nil, ctx.Err()
 	}})
-	ctx := within(t, 2*time.Second)
+	ctx := within(t, 4*time.Second) // by when all must have begun
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() { _, _ = a.Request(ctx, b.site, "hang", nil, nil) })
@@ -161,14 +162,14 @@ func TestCallsOfOnePeerAreBounded(t *testing.T) {
 		<-begun
 	}
 	var perr *replication.PeerError
-	if _, err := a.Request(within(t, time.Second), b.site, "echo", nil, nil); !errors.As(err, &perr) || !strings.Contains(perr.Text, "busy") {
+	if _, err := a.Request(within(t, soon), b.site, "echo", nil, nil); !errors.As(err, &perr) || !strings.Contains(perr.Text, "busy") {
 		t.Errorf("call 65: %v", err)
 	}
 	wg.Wait()
 	for range 64 {
 		<-ended
 	}
-	waitFor(t, 5*time.Second, func() bool {
+	waitFor(t, patience, func() bool {
 		_, err := a.Request(within(t, time.Second), b.site, "echo", nil, nil)
 		return err == nil
 	}, "there is room again")
@@ -192,12 +193,12 @@ func TestNoticesComeInOrder(t *testing.T) {
 			a, b := w.open(t, w.config(t, "a")), w.open(t, cb)
 			settle(t, a, b)
 			if !hidden {
-				waitFor(t, 5*time.Second, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
+				waitFor(t, patience, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
 			}
 			next := uint32(0)
 			for i := range uint32(n) {
 				msg := binary.BigEndian.AppendUint32(nil, i)
-				waitFor(t, 5*time.Second, func() bool { return a.Send(b.site, "announce", msg) == nil }, "the link takes %d", i)
+				waitFor(t, patience, func() bool { return a.Send(b.site, "announce", msg) == nil }, "the link takes %d", i)
 				for len(got) > 0 { // so that none is dropped
 					if v := <-got; v != next {
 						t.Fatalf("got %d after %d", v, next)
@@ -212,7 +213,7 @@ func TestNoticesComeInOrder(t *testing.T) {
 						t.Fatalf("got %d after %d", v, next)
 					}
 					next++
-				case <-time.After(5 * time.Second):
+				case <-time.After(patience):
 					t.Fatalf("got %d of %d", next, n)
 				}
 			}
@@ -267,7 +268,7 @@ func TestSitesOfAnotherRegistryDoNotTalk(t *testing.T) {
 	a, b := w.open(t, w.config(t, "a")), w.open(t, cb)
 	a.Update()
 	b.Update()
-	waitFor(t, 5*time.Second, func() bool { return strings.Contains(said.String(), "another registry") }, "b is refused, and says so")
+	waitFor(t, patience, func() bool { return strings.Contains(said.String(), "another registry") }, "b is refused, and says so")
 	if a.Connected(b.site) || b.Connected(a.site) {
 		t.Error("they are connected")
 	}

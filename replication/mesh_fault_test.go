@@ -107,7 +107,7 @@ func TestBlackholedPeer(t *testing.T) {
 			if late := errors.Is(err, replication.ErrNoAnswer) && errors.Is(err, context.DeadlineExceeded); !late && !errors.Is(err, replication.ErrNotConnected) {
 				t.Errorf("request %d: %v", i, err)
 			}
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > soon {
 				t.Errorf("request %d takes %s", i, took)
 			}
 		})
@@ -115,7 +115,7 @@ func TestBlackholedPeer(t *testing.T) {
 	asking.Wait()
 	for _, s := range []*meshSite{a, b} {
 		other := map[*meshSite]*meshSite{a: b, b: a}[s]
-		waitFor(t, 5*time.Second-time.Since(begin), func() bool { return !s.Connected(other.site) }, "%v notices", s.site)
+		waitFor(t, patience, func() bool { return !s.Connected(other.site) }, "%v notices", s.site)
 	}
 	if err := a.Send(b.site, "announce", nil); !errors.Is(err, replication.ErrNotConnected) {
 		t.Errorf("Send = %v", err)
@@ -126,8 +126,8 @@ func TestBlackholedPeer(t *testing.T) {
 
 	cut.set(false)
 	begin = time.Now()
-	waitFor(t, 5*time.Second, func() bool { return a.Connected(b.site) && b.Connected(a.site) }, "both are back")
-	if took := time.Since(begin); took > time.Second {
+	waitFor(t, patience, func() bool { return a.Connected(b.site) && b.Connected(a.site) }, "both are back")
+	if took := time.Since(begin); took > soon {
 		t.Errorf("back after %s", took)
 	}
 	checkEcho(t, a, b)
@@ -143,16 +143,16 @@ func TestOtherRouteIsTakenAfterSilence(t *testing.T) {
 	a, b := w.open(t, ca), w.open(t, w.config(t, "b"))
 	settle(t, a, b)
 	// Both connections must be there: the one that b made, and a's.
-	waitFor(t, 5*time.Second, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
+	waitFor(t, patience, func() bool { return replication.Routes(a.Mesh, b.site) == 2 }, "two routes")
 	cut.set(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := a.Request(ctx, b.site, "echo", nil, nil); !errors.Is(err, replication.ErrNoAnswer) {
+	if _, err := a.Request(ctx, b.site, "echo", nil, nil); !errors.Is(err, context.DeadlineExceeded) { // with no answer, or not even sent
 		t.Fatalf("over the dead route: %v", err)
 	}
 	start := time.Now()
 	checkEcho(t, a, b)
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > soon {
 		t.Errorf("over the other: %s", took)
 	}
 }
@@ -190,7 +190,7 @@ func TestSlowLinkIsNotDead(t *testing.T) {
 	}
 	a, b := w.open(t, w.config(t, "a")), w.open(t, cb)
 	settle(t, a, b)
-	got, err := a.Request(within(t, 30*time.Second), b.site, "large", nil, nil)
+	got, err := a.Request(within(t, patience), b.site, "large", nil, nil)
 	if err != nil || len(got) != 6<<20 {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
@@ -225,7 +225,7 @@ func TestSlowHandshakes(t *testing.T) {
 	for i := range flood - 128 { // those that were pushed out
 		select {
 		case <-ended:
-		case <-time.After(2 * time.Second):
+		case <-time.After(soon):
 			t.Fatalf("%d connections of %d are closed", i, flood)
 		}
 	}
@@ -235,7 +235,7 @@ func TestSlowHandshakes(t *testing.T) {
 	for range 128 {
 		select {
 		case <-ended:
-		case <-time.After(8 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("a connection without a handshake stays")
 		}
 	}
@@ -280,7 +280,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := errors.Join(b.Close(), a.Close(), b.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > soon {
 		t.Errorf("Close takes %s", took)
 	}
 	if err := <-failed; !errors.Is(err, replication.ErrMeshClosed) {
@@ -295,7 +295,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			t.Log(stacks)
 		}
 	}()
-	waitFor(t, 5*time.Second, func() bool {
+	waitFor(t, patience, func() bool {
 		n, _ := count()
 		return n <= before
 	}, "goroutines end")

@@ -142,7 +142,7 @@ func TestHostileMember(t *testing.T) {
 		if err := in.FlushTimeout(5 * time.Second); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, 5*time.Second, func() bool { return in.refused(subject) }, "publish to %s is refused", subject)
+		waitFor(t, patience, func() bool { return in.refused(subject) }, "publish to %s is refused", subject)
 	}
 	for _, subject := range []string{
 		">", "*", "rn1.>", "rn1.*.*.*", "rn1.req.>", "rn1.req.c.*", "rn1.req.b.*", "rn1.to.>", "rn1.to.*.*", "rn1.to.c.*", "rn1.to.c.echo",
@@ -154,13 +154,13 @@ func TestHostileMember(t *testing.T) {
 		if err := in.FlushTimeout(5 * time.Second); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, 5*time.Second, func() bool { return in.refused(subject) }, "subscription to %s is refused", subject)
+		waitFor(t, patience, func() bool { return in.refused(subject) }, "subscription to %s is refused", subject)
 	}
 
 	// It may speak to a, but not have a's answer, or a trace, go to others: least
 	// of all as the answer to what they have asked.
 	answered := make(chan error, 1)
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	go func() {
 		answer, err := sc.Request(ctx, a.site, "hang", nil, nil)
 		answered <- fmt.Errorf("%q, %w", answer, err)
@@ -314,7 +314,7 @@ func TestNewestSessionCounts(t *testing.T) {
 		if err := in.PublishRequest("rn1.req."+who+".hello", "rn1.inbox."+who+".1", []byte(hello)); err != nil {
 			t.Fatal(err)
 		}
-		msg, err := sub.NextMsg(5 * time.Second)
+		msg, err := sub.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +328,7 @@ func TestNewestSessionCounts(t *testing.T) {
 		t.Errorf("c is greeted over b's connection: %s", answer)
 	}
 	second, _, _ := greet("b", b, "")
-	waitFor(t, 3*time.Second, first.IsClosed, "the first connection is given up")
+	waitFor(t, patience, first.IsClosed, "the first connection is given up")
 	if second.IsClosed() || !a.Connected(siteNamed(t, "b")) {
 		t.Error("so is the second")
 	}
@@ -359,7 +359,7 @@ func TestLateNoticesAreDropped(t *testing.T) {
 			if s != want {
 				t.Errorf("got %q, want %q", s, want)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("no %q", want)
 		}
 	}
@@ -431,7 +431,7 @@ func TestHostileServer(t *testing.T) {
 			a.Update()
 			select {
 			case <-cut:
-			case <-time.After(5 * time.Second):
+			case <-time.After(patience):
 				t.Error("the connection stays")
 			}
 			if err := a.Close(); err != nil {

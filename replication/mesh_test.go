@@ -144,13 +144,21 @@ func settle(t testing.TB, ss ...*meshSite) {
 	for _, a := range ss {
 		for _, b := range ss {
 			if a != b {
-				waitFor(t, 10*time.Second, func() bool { return a.Connected(b.site) }, "%v hears %v", a.site, b.site)
+				waitFor(t, patience, func() bool { return a.Connected(b.site) }, "%v hears %v", a.site, b.site)
 			}
 		}
 	}
 }
 
 // waitFor waits until ok, and fails when that takes longer than most.
+// patience is how long tests wait for what is to come: much longer than it takes, as
+// only a fault has it end.
+const patience = 30 * time.Second
+
+// soon is what is at once, on a slow machine: sooner than a dead connection is noticed,
+// which takes 4 seconds.
+const soon = 3 * time.Second
+
 func waitFor(t testing.TB, most time.Duration, ok func() bool, format string, args ...any) {
 	t.Helper()
 	deadline := time.Now().Add(most)
@@ -171,7 +179,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 // checkEcho has from ask to.
 func checkEcho(t testing.TB, from, to *meshSite) {
 	t.Helper()
-	got, err := from.Request(within(t, 5*time.Second), to.site, "echo", []byte("hi"), nil)
+	got, err := from.Request(within(t, patience), to.site, "echo", []byte("hi"), nil)
 	if want := fmt.Sprintf("%v to %v: hi", from.site, to.site); err != nil || string(got) != want {
 		t.Fatalf("echo = %q, %v, want %q", got, err, want)
 	}
