@@ -210,21 +210,13 @@ func (s *sites) describe(ctx context.Context, cert tls.Certificate) {
 	n := s.node
 	for {
 		ch := s.moved.wait()
-		b := events.SiteChanged{Name: n.id.Site, Addresses: n.addresses(), Certificate: replication.CertificateDigest(cert)}
-		m, _ := n.directory().Site(n.id.Site)
-		if m.Certificate == b.Certificate && (reflect.DeepEqual(m.Addresses, b.Addresses) || len(m.Addresses)+len(b.Addresses) == 0) {
-			return
-		}
-		_, err := n.atRegistryHome(ctx, n.self(), opSiteChange, b, &nothing{}, func() error {
-			_, err := n.changeSite(ctx, b)
-			return err
-		})
-		if err != nil {
-			n.logger.Debug("the registry does not say yet how this site is reached", "error", err)
-			select {
-			case <-time.After(announceEvery):
-			case <-ctx.Done():
+		if !n.joining() { // else it does not know yet what was recorded when it joined
+			b := events.SiteChanged{Name: n.id.Site, Addresses: n.addresses(), Certificate: replication.CertificateDigest(cert)}
+			m, _ := n.directory().Site(n.id.Site)
+			if m.Certificate == b.Certificate && (reflect.DeepEqual(m.Addresses, b.Addresses) || len(m.Addresses)+len(b.Addresses) == 0) {
+				return
 			}
+			s.record(ctx, b)
 		}
 		select {
 		case <-ch:
@@ -232,6 +224,24 @@ func (s *sites) describe(ctx context.Context, cert tls.Certificate) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// record has the registry's home record how this site is reached. It takes a while if
+// that fails.
+func (s *sites) record(ctx context.Context, b events.SiteChanged) {
+	n := s.node
+	_, err := n.atRegistryHome(ctx, n.self(), opSiteChange, b, &nothing{}, func() error {
+		_, err := n.changeSite(ctx, b)
+		return err
+	})
+	if err == nil {
+		return
+	}
+	n.logger.Debug("the registry does not say yet how this site is reached", "error", err)
+	select {
+	case <-time.After(announceEvery):
+	case <-ctx.Done():
 	}
 }
 

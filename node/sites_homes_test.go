@@ -149,7 +149,7 @@ func TestForcedHomeMove(t *testing.T) {
 	w.close("b")
 	w.open("a")
 	w.open("c")
-	w.until("a", "connected to c", func(r node.Replication) bool { return r.Sites[2].Connected })
+	w.until("a", "connected to c and taking writes", func(r node.Replication) bool { return r.Sites[2].Connected && self(r).Writable })
 	_, err := w.publishPatiently("c", mv(x, "v1.1.0"), goMod(x))
 	isKind(t, err, node.ErrUnavailable, "site b")
 	m, err := w.sites["a"].MoveHome(t.Context(), op, "local", site("c"), true, "b burnt down")
