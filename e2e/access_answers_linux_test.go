@@ -109,13 +109,17 @@ func TestTeamsTellNothing(t *testing.T) {
 	}
 	r.own()
 
+	// Of these an Artifactory says that they are not there.
 	for who, status := range map[string]int{"cobalt-ci": http.StatusNotFound, nobody: http.StatusUnauthorized, stranger: http.StatusUnauthorized} {
-		const there, not = "/artifactory/api/repositories/amber-lib", "/artifactory/api/repositories/amber-nil"
-		a, b := r.ask(who, http.MethodGet, there, nil), r.ask(who, http.MethodGet, not, nil)
-		if a.status != status {
-			t.Errorf("%s: GET %s: %d %s, want %d", who, there, a.status, a.body, status)
+		for _, there := range []string{"repositories/amber-lib", "storage/all/" + module, "storage/all/" + module + "/@v", "storage/all/" + module + "?list&deep=1", "storage/all/corp.example/amber?list&deep=1"} {
+			there = "/artifactory/api/" + there
+			not := strings.NewReplacer("amber-lib", "amber-nil", module, none, "amber?", "amner?").Replace(there)
+			a, b := r.ask(who, http.MethodGet, there, nil), r.ask(who, http.MethodGet, not, nil)
+			if a.status != status {
+				t.Errorf("%s: GET %s: %d %s, want %d", who, there, a.status, a.body, status)
+			}
+			r.alike(who, http.MethodGet, there, a, not, b, nil)
 		}
-		r.alike(who, http.MethodGet, there, a, not, b, nil)
 	}
 
 	build := []byte(`{"name":"amber","number":"1","started":"2026-01-01T00:00:00.000+0000"}`)
@@ -157,6 +161,9 @@ func TestTeamsTellNothing(t *testing.T) {
 		{"DELETE", "/artifactory/api/storage/amber-lib/" + module + "/@v/v1.0.0.zip?properties=owner", "/artifactory/api/storage/amber-lib/" + none + "/@v/v1.0.0.zip?properties=owner", nil},
 		{"GET", "/artifactory/api/build?project=amber", "/artifactory/api/build?project=amner", nil},
 		{"GET", "/artifactory/api/build/amber/1?project=amber", "/artifactory/api/build/amner/1?project=amner", nil},
+		{"POST", "/artifactory/api/build/retention/amber?project=amber", "/artifactory/api/build/retention/amner?project=amner", []byte(`{"count":"1"}`)},
+		{"GET", "/artifactory/api/storage/amber-lib", "/artifactory/api/storage/amber-nil", nil},
+		{"GET", "/artifactory/api/storage/amber-lib/" + module + "?list&deep=1", "/artifactory/api/storage/amber-nil/" + none + "?list&deep=1", nil},
 		{"PUT", "/artifactory/api/build?project=amber", "/artifactory/api/build?project=amner", build},
 		{"POST", "/artifactory/api/build/delete", "/artifactory/api/build/delete", []byte(`{"project":"amber","buildName":"amber","buildNumbers":["1"]}`)},
 		{"PUT", "/api/v1/repos/amber-lib/imports/" + module + "/@v/v1.0.0", "/api/v1/repos/amber-nil/imports/" + none + "/@v/v1.0.0", []byte("x")},
@@ -248,6 +255,8 @@ func TestTeamsListNothingOfOthers(t *testing.T) {
 		{"/api/v1/webhooks", http.StatusForbidden, true},
 		{"/artifactory/api/repositories", http.StatusOK, true},
 		{"/artifactory/api/repositories/all", http.StatusOK, true},
+		{"/artifactory/api/storage/all/corp.example", http.StatusOK, true},
+		{"/artifactory/api/storage/all?list&deep=1", http.StatusOK, true},
 	} {
 		const team = "amber"
 		if a := r.ask("alice", http.MethodGet, q.path, nil); a.status != http.StatusOK || bytes.Contains(a.body, []byte(team)) != q.hidden {
@@ -263,7 +272,7 @@ func TestTeamsListNothingOfOthers(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{`items.find()`, `items.find({"repo":"all"})`, `items.find({"@owner":"amber"}).include("property")`} {
+	for _, query := range []string{`items.find()`, `items.find({"repo":"all"})`, `items.find({"@owner":"amber"}).include("property")`, `items.find({"repo":"amber-build-info"})`} {
 		for who, status := range map[string]int{"alice": http.StatusOK, "cobalt-ci": http.StatusOK, nobody: http.StatusUnauthorized, stranger: http.StatusUnauthorized} {
 			a := r.ask(who, http.MethodPost, "/artifactory/api/search/aql", []byte(query))
 			if a.status != status || strings.Contains(a.text(), "amber") != (who == "alice") {

@@ -10,6 +10,7 @@ func malformedJSON() (all []attack) {
 		{"POST", "/api/v1/repos", "name", `"json"`, `"kind":"local"`}, {"PUT", "/api/v1/users/json", "display", `"x"`, `"service":false`},
 		{"PUT", "/api/v1/permissions/json", "repos", `["team-a"]`, `"principals":["user:reader"],"actions":["read"]`}, {"POST", "/api/v1/blocks", "module", `"evil.test/json"`, `"reason":"x"`},
 		{"PUT", "/api/v1/webhooks/json", "url", `"http://127.0.0.1:1/x"`, `"types":["version.settled"],"secret":"none"`}, {"POST", "/artifactory/api/build/delete", "buildName", `"x"`, `"buildNumbers":["1"]`},
+		{"POST", "/artifactory/api/build/retention/x", "minimumBuildDate", `"2026-01-01T00:00:00.000+0000"`, `"buildNumbersNotToBeDiscarded":["1"]`},
 	} {
 		member := `"` + route.field + `":` + route.value
 		for _, body := range []string{

@@ -31,6 +31,8 @@ func traversals() (all []attack) {
 			{"GET", "/artifactory/team-a/team-a.test/lib/x/@v/v1.0.0-UPcanary.zip", "404"},
 			{"GET", "/artifactory/api/go/all/up.test/UP/UP/canary/@v/list", "404"},
 			{"GET", "/artifactory/api/storage/team-a/UP/UP/canary/@v/v1.0.0.zip", "400|404"},
+			{"GET", "/artifactory/api/storage/team-a/UP/UP/outside?list&deep=1", "400|404"},
+			{"POST", "/artifactory/api/build/retention/UP?project=UP", "400"},
 			{"PUT", "/artifactory/api/storage/team-a/UP/UP/canary/@v/v1.0.0.zip?properties=a=b", "400"},
 			{"PUT", "/artifactory/team-a/UP/UP/canary/@v/v1.0.0.mod", "400"},
 			{"PUT", "/artifactory/api/go/team-a/team-a.test/UP/UP/canary/@v/v1.0.0.zip", "400"},
