@@ -20,7 +20,10 @@ const buildPrefix = artifactoryPrefix + "api/build/"
 
 // buildParams returns the project of a request, and its parameter started.
 func buildParams(c echo.Context) (project string, started time.Time, err error) {
-	q, err := query(c, "project", "started")
+	q, err := query(c, "project", "buildRepo", "started")
+	if err == nil {
+		project, err = projectOf(q["project"], q["buildRepo"])
+	}
 	if err != nil {
 		return "", started, err
 	}
@@ -29,7 +32,23 @@ func buildParams(c echo.Context) (project string, started time.Time, err error) 
 			return "", started, fail(node.ErrInvalid, "the parameter started: "+err.Error())
 		}
 	}
-	return q["project"], started, nil
+	return project, started, nil
+}
+
+// projectOf returns the project that a client names, or the repository of whose builds.
+func projectOf(project, repo string) (string, error) {
+	if repo == "" {
+		return project, nil
+	}
+	name, err := events.ParseRepoName(repo)
+	if err != nil {
+		return "", invalid(err)
+	}
+	of, ok := buildProject(name)
+	if !ok || project != "" && project != of {
+		return "", fail(node.ErrInvalid, "the buildRepo "+quote(repo)+" is not where the builds of the project are: that is artifactory"+buildRepoSuffix+", or PROJECT"+buildRepoSuffix)
+	}
+	return of, nil
 }
 
 // recordBuild takes the build info of a run.
@@ -160,6 +179,7 @@ func (s *Server) listRuns(c echo.Context, project, name string) error {
 // buildDeletion says which runs of a build are to go.
 type buildDeletion struct {
 	Project         string   `json:"project"`
+	Repo            string   `json:"buildRepo"`
 	Name            string   `json:"buildName"`
 	Numbers         []string `json:"buildNumbers"`
 	DeleteAll       bool     `json:"deleteAll"`
@@ -172,15 +192,19 @@ func (s *Server) deleteBuilds(c echo.Context) error {
 	if err := decode(c, &d); err != nil {
 		return err
 	}
+	project, err := projectOf(d.Project, d.Repo)
+	if err != nil {
+		return err
+	}
 	a := auditOf(c)
-	a.Repo, a.Name = d.Project, d.Name
+	a.Repo, a.Name = project, d.Name
 	switch {
 	case d.DeleteArtifacts:
 		return fail(node.ErrInvalid, "builds are deleted without what they made: delete the versions themselves")
 	case d.DeleteAll == (len(d.Numbers) > 0):
 		return fail(node.ErrInvalid, "a deletion names buildNumbers, or says deleteAll")
 	}
-	if err := s.node.DeleteBuilds(c.Request().Context(), caller(c), d.Project, d.Name, d.Numbers); err != nil {
+	if err := s.node.DeleteBuilds(c.Request().Context(), caller(c), project, d.Name, d.Numbers); err != nil {
 		return err
 	}
 	return noContent(c)

@@ -107,7 +107,7 @@ func TestBuildsAreRead(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"my%20build/7": late, "my%20build/8": other, "my%20build/LATEST": late, "my%20build/7?started=2026-01-01T00:00:00.000%2B0000": early,
-		"my%20build/7?started=2026-01-02T00:00:00.000Z": late, "other/1?project=team": ofTeam,
+		"my%20build/7?started=2026-01-02T00:00:00.000Z": late, "other/1?project=team": ofTeam, "other/1?buildRepo=team-build-info": ofTeam, "my%20build/8?buildRepo=artifactory-build-info": other,
 	} {
 		if got := j.build(path); got != want {
 			t.Errorf("%s: %s", path, got)
@@ -142,7 +142,7 @@ func TestBuildsRefused(t *testing.T) {
 		status               int
 	}{
 		{j.as(""), "PUT", "", good, 401}, {bob, "PUT", "", good, 403}, {bob, "GET", "", "", 403}, {bob, "GET", "/my%20build/1", "", 403}, {bob, "GET", "/nothing", "", 403},
-		{j, "PUT", "?project=other", good, 403}, {j, "PUT", "?project=artifactory", good, 400}, {j, "PUT", "?project=Te!am", good, 403}, {j, "PUT", "?what=1", good, 400},
+		{j, "PUT", "?project=other", good, 403}, {j, "PUT", "?project=artifactory", good, 400}, {j, "PUT", "?project=Te!am", good, 400}, {j, "PUT", "?what=1", good, 400}, {j, "GET", "/my%20build?buildRepo=local", "", 400}, {j, "GET", "/my%20build?project=team&buildRepo=other-build-info", "", 400},
 		{j, "PUT", "", "", 400}, {j, "PUT", "", "[]", 400}, {j, "PUT", "", good + "x", 400}, {j, "PUT", "", good[:50], 400}, {j, "PUT", "", strings.Repeat("[", 1<<20), 400},
 		{j, "PUT", "", `{"name":"a","number":"1"}`, 400}, {j, "PUT", "", `{"name":"a","number":1,"started":"2026-01-01T00:00:00Z"}`, 400}, {j, "PUT", "", `{"name":"a","number":"1","started":"today"}`, 400},
 		{j, "PUT", "", `{"name":"a","name":"b","number":"1","started":"2026-01-01T00:00:00Z"}`, 400}, {j, "PUT", "", `{"name":"a","Name":"b","number":"1","started":"2026-01-01T00:00:00Z"}`, 400},
@@ -193,6 +193,25 @@ func TestBuildsAreDiscarded(t *testing.T) {
 		}
 		if got := strings.Join(left, " "); got != c.left {
 			t.Errorf("%s: %s are left, want %s", c.body, got, c.left)
+		}
+	}
+	for _, number := range []string{"1", "2"} {
+		if a := j.record("?project=team", buildInfo(number, "2026-01-0"+number+"T00:00:00.000+0000")); a.status != http.StatusNoContent {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	for _, r := range [][3]string{
+		{"retention/my%20build?buildRepo=team-build-info", `{"count":"1"}`, "200 404 200"}, {"delete", `{"buildName":"my build","buildNumbers":["2","8"],"buildRepo":"team-build-info"}`, "404 404 200"},
+	} {
+		if a := j.send("POST", "/artifactory/api/build/"+r[0], r[1]); a.status != http.StatusNoContent {
+			t.Errorf("%s: %d %s", r[0], a.status, a.body)
+		}
+		var got []string
+		for _, path := range []string{"2?project=team", "1?project=team", "8"} {
+			got = append(got, fmt.Sprint(j.ask("GET", "/artifactory/api/build/my%20build/"+path).status))
+		}
+		if strings.Join(got, " ") != r[2] {
+			t.Errorf("%s: %s, want %s", r[0], got, r[2])
 		}
 	}
 	for body, status := range map[string]int{`{}`: 400, `{"count":"0"}`: 400, `{"count":"many"}`: 400, `{"count":-1}`: 400, `{"count":"1","deleteBuildArtifacts":true}`: 400, `{"minimumBuildDate":"yesterday"}`: 400} {

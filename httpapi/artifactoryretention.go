@@ -31,6 +31,10 @@ func (s *Server) discardBuilds(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	project, err := projectOf(q["project"], q["buildRepo"])
+	if err != nil {
+		return err
+	}
 	name, err := url.PathUnescape(strings.TrimPrefix(c.Request().URL.EscapedPath(), retentionPrefix))
 	if err != nil {
 		return invalid(err)
@@ -40,12 +44,12 @@ func (s *Server) discardBuilds(c echo.Context) error {
 		return err
 	}
 	a := auditOf(c)
-	a.Repo, a.Name = q["project"], name
+	a.Repo, a.Name = project, name
 	keep, err := said.rule()
 	if err != nil {
 		return err
 	}
-	if err := s.node.DiscardBuilds(c.Request().Context(), caller(c), q["project"], name, keep); err != nil {
+	if err := s.node.DiscardBuilds(c.Request().Context(), caller(c), project, name, keep); err != nil {
 		return err
 	}
 	return noContent(c)
