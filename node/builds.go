@@ -102,11 +102,20 @@ func (n *Node) RecordBuild(ctx context.Context, who *access.Caller, project stri
 	if _, err := stage.Commit(b.Info.Digest); err != nil {
 		return b.BuildName, storeFailed(err, "build "+b.Name)
 	}
-	if err := n.recheck(ctx, who); err != nil { // the upload may have taken minutes
+	if err := n.stillBuilds(ctx, who, b.BuildName); err != nil {
 		return b.BuildName, err
 	}
 	_, err = n.commits.propose(ctx, func(v view) ([]events.Body, error) { return v.recordBuild(b) })
 	return b.BuildName, err
+}
+
+// stillBuilds reports why a caller may no longer record a build: the upload may have
+// taken minutes.
+func (n *Node) stillBuilds(ctx context.Context, who *access.Caller, name events.BuildName) error {
+	if err := n.recheck(ctx, who); err != nil {
+		return err
+	}
+	return n.mayBuilds(who, access.Publish, name)
 }
 
 // stagedBuildInfo returns what a build info says of itself. Only few are in memory at

@@ -150,3 +150,18 @@ func TestBuildsOfAnotherProject(t *testing.T) {
 		isKind(t, err, node.ErrInvalid, "project")
 	}
 }
+
+// TestBuildOfOneWhoMayNoMore takes the right from somebody who is uploading a build.
+func TestBuildOfOneWhoMayNoMore(t *testing.T) {
+	n := newTeams(t, newProxy(t))
+	record(t, n, grant("builds", "user:ann", "artifactory-build-info", "read publish"))
+	ann := login(t, n, "ann")
+	info := &during{strings.NewReader(buildInfo("1", "2026-01-01T00:00:00.000+0000")), func() {
+		record(t, n, events.PermissionDeleted{Name: "builds"})
+	}}
+	_, err := n.RecordBuild(t.Context(), ann, "", info)
+	isKind(t, err, node.ErrForbidden)
+	if got, err := buildOf(t, n, "1"); !errors.Is(err, node.ErrNotFound) {
+		t.Errorf("it is recorded: %q, %v", got, err)
+	}
+}
