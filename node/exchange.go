@@ -217,6 +217,7 @@ func (n *Node) exchangedCaller(t access.Token, from netip.Addr, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
+	n.used(t.ID())
 	return access.UserCaller(access.Login{
 		User: row.User, Token: t.ID(), Scope: scope, Expires: row.Expires, From: from, Credential: access.TokenCredential(t),
 	}), nil

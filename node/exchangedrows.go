@@ -102,7 +102,7 @@ func (n *Node) dropSlots(slots []givenSlot) (err error) {
 		return err
 	}
 	for _, s := range slots {
-		err = errors.Join(err, x.Local(slotsSpace).Delete(s.key))
+		err = errors.Join(err, x.Local(slotsSpace).Delete(s.key), n.uses.forget(s.id))
 	}
 	return err
 }
@@ -146,5 +146,5 @@ func (n *Node) dropExpired(id string, row exchangedToken) error {
 	if err := x.Local(exchangedSpace).Delete(id); err != nil {
 		return err
 	}
-	return x.Local(slotsSpace).Delete(row.slot(id))
+	return errors.Join(x.Local(slotsSpace).Delete(row.slot(id)), n.uses.forget(id))
 }

@@ -39,6 +39,9 @@ func (n *Node) HasExchanged(id string) bool {
 	return ok && err == nil
 }
 
+// LastUse returns when this site knows a token to have been used.
+func (n *Node) LastUse(id string) (time.Time, error) { return n.uses.last(id) }
+
 // VerifyLater has this node verify ID tokens as if it were later.
 func (n *Node) VerifyLater(by time.Duration) {
 	n.exchanges.verifier = access.NewVerifier(nil, func() time.Time { return time.Now().Add(by) })

@@ -53,6 +53,12 @@ func (u *uses) last(id string) (time.Time, error) {
 	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0).UTC(), nil
 }
 
+// forget takes away when a token was used that is no more.
+func (u *uses) forget(id string) error {
+	u.noted.Delete(id)
+	return u.index().Local(usesSpace).Delete(id)
+}
+
 // run writes what is noted now and then, and when ctx ends.
 func (u *uses) run(ctx context.Context) {
 	tick := time.NewTicker(usesEvery)
