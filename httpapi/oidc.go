@@ -91,13 +91,7 @@ func (s *Server) putIssuer(c echo.Context) error {
 		return err
 	}
 	is, made, err := s.node.PutIssuer(c.Request().Context(), caller(c), c.Param("name"), in)
-	switch {
-	case err != nil:
-		return err
-	case made:
-		return reply(c, http.StatusCreated, is)
-	}
-	return reply(c, http.StatusOK, is)
+	return put(c, is, made, err)
 }
 
 func (s *Server) deleteIssuer(c echo.Context) error {

@@ -51,13 +51,7 @@ func (s *Server) putWebhook(c echo.Context) error {
 		return err
 	}
 	w, made, err := s.node.PutWebhook(c.Request().Context(), caller(c), c.Param("name"), in)
-	switch {
-	case err != nil:
-		return err
-	case made:
-		return reply(c, http.StatusCreated, w)
-	}
-	return reply(c, http.StatusOK, w)
+	return put(c, w, made, err)
 }
 
 func (s *Server) deleteWebhook(c echo.Context) error {
