@@ -36,11 +36,18 @@ const (
 type Password struct{ text string }
 
 // ParsePassword returns the password s, or why it is none: it has 12 characters or
-// more, at most 72 bytes, and no control characters. The error repeats nothing of s.
+// more that can be seen, at most 72 bytes, and no control characters. The error repeats
+// nothing of s.
 func ParsePassword(s string) (Password, error) {
+	seen := 0
+	for _, r := range s {
+		if unicode.IsPrint(r) && r != ' ' {
+			seen++
+		}
+	}
 	switch {
-	case utf8.RuneCountInString(s) < minPassword:
-		return Password{}, fmt.Errorf("a password has at least %d characters", minPassword)
+	case seen < minPassword:
+		return Password{}, fmt.Errorf("a password has at least %d characters, not counting space", minPassword)
 	case len(s) > maxPassword:
 		return Password{}, fmt.Errorf("a password has at most %d bytes", maxPassword)
 	case !utf8.ValidString(s):

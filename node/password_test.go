@@ -109,7 +109,7 @@ func TestPrefixOfALongPasswordIsNotIt(t *testing.T) {
 	if _, _, err := i.logsIn("alice", long+"q"); !errors.Is(err, node.ErrUnauthorized) {
 		t.Errorf("%v", err)
 	}
-	for _, bad := range []string{"", "short", "elevenchars", strings.Repeat("p", 73), "with a\nline break", "not text \xff\xfe\xfd"} {
+	for _, bad := range []string{"", "short", "elevenchars", strings.Repeat("p", 73), "            ", "abc         def", strings.Repeat("\u200b", 12), "with a\nline break", "not text \xff\xfe\xfd"} {
 		if _, err := node.ParsePassword(bad); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -62,7 +62,7 @@ func userPutCommand(t *target, verb string, when node.Presence) *cobra.Command {
 	flag("display", one(&u.Display, asIs), "`text` that people know the user by")
 	flag("groups", all(&u.Groups, asIs).commas(), "`names` of the groups to be in, and in no others; '' for none")
 	fs.BoolVar(&disable, "disable", false, "let the user in no more, whatever token it shows")
-	fs.BoolVar(&askPassword, "password-stdin", false, "give the user the password that is read from standard input: at least 12 characters")
+	fs.BoolVar(&askPassword, "password-stdin", false, "give the user the password that is read from standard input: at least 12 characters, not counting space")
 	must(cmd.RegisterFlagCompletionFunc("groups", t.completeGroups))
 	jsonFlag(cmd, &asJSON)
 	if when == node.Absent {
