@@ -25,6 +25,24 @@ func (s *site) putTo(t testing.TB, home, version, query string) answer {
 	return a
 }
 
+// deploy publishes the same as clients of an Artifactory do, and returns the answer to
+// the last file of the version.
+func (s *site) deploy(t testing.TB, home, version, query string) (last answer) {
+	t.Helper()
+	mv := module.Version{Path: home + ".example/at", Version: version}
+	files := library(mv.Path, version)
+	for file, content := range map[string][]byte{"mod": []byte(files["go.mod"]), "zip": zipOf(mv, files)} {
+		a, err := s.ask(http.MethodPut, "/artifactory/"+homeRepo(home)+"/"+mv.Path+"/@v/"+version+"."+file+query, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = a; file == "mod" && a.status/100 != 2 {
+			t.Errorf("%s: %d %s", file, a.status, a.body)
+		}
+	}
+	return last
+}
+
 // info reads the info of such a version at s.
 func (s *site) info(t testing.TB, home, version, prefix string) int {
 	t.Helper()
@@ -109,6 +127,11 @@ func TestPublishToSites(t *testing.T) {
 	}
 	if err := json.Unmarshal(got.body, &said); err != nil || said.Have != 2 {
 		t.Errorf("the answer %s names not the two sites that have it: %v", got.body, err)
+	}
+	for query, want := range map[string]int{"?sites=2&timeout=10s": http.StatusCreated, "?sites=all&timeout=200ms": http.StatusAccepted} {
+		if got := a.deploy(t, "a", "v1.3.0", query); got.status != want {
+			t.Errorf("deployed with %s: %d %s, want %d", query, got.status, got.body, want)
+		}
 	}
 	c.rise()
 	w.equal(healWithin)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"registry-node/events"
 	"registry-node/node"
 )
 
@@ -76,11 +77,20 @@ func (s *Server) acknowledge(ctx context.Context, p node.Published, a acknowledg
 	if a.sites == 0 {
 		return published{Published: p}, status
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	have, ok := s.node.WaitSites(ctx, p.At, a.sites)
+	have, ok := s.reached(ctx, p.At, a)
 	if !ok {
 		status = http.StatusAccepted
 	}
 	return published{p, &have}, status
+}
+
+// reached waits as a says for the sites to hold what an entry says, and reports how
+// many do and whether they are enough.
+func (s *Server) reached(ctx context.Context, at events.Position, a acknowledgement) (have int, ok bool) {
+	if a.sites == 0 {
+		return 0, true
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return s.node.WaitSites(ctx, at, a.sites)
 }

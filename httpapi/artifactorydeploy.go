@@ -58,9 +58,13 @@ func (s *Server) deploy(c echo.Context, prefix string, inOrder bool) error {
 	if err != nil {
 		return err
 	}
+	ack, err := s.parseAcknowledgement(c.QueryParam("sites"), c.QueryParam("timeout"))
+	if err != nil {
+		return err
+	}
 	part := node.Part{Repo: f.repo, Version: f.version, File: f.kind, Properties: f.properties, InOrder: inOrder}
 	if strings.EqualFold(r.Header.Get("X-Checksum-Deploy"), "true") {
-		return s.deployKnown(c, f, part, said)
+		return s.deployKnown(c, f, part, said, ack)
 	}
 	if f.kind == events.ZipFile {
 		if err := w.allowance.publish(r.Context()); err != nil {
@@ -78,12 +82,12 @@ func (s *Server) deploy(c echo.Context, prefix string, inOrder bool) error {
 		sums.readOn(w, r)
 		return err
 	}
-	return s.created(c, f, got, sums.size, sums.checksums())
+	return s.created(c, f, got, sums.size, sums.checksums(), ack)
 }
 
 // deployKnown answers a client that has a file here already, as it hopes, and so
 // sends none: 404 if it hasn't.
-func (s *Server) deployKnown(c echo.Context, f moduleFile, part node.Part, said checksums) error {
+func (s *Server) deployKnown(c echo.Context, f moduleFile, part node.Part, said checksums, ack acknowledgement) error {
 	sums, err := said.sums()
 	if err != nil || said.SHA256 == "" {
 		return fail(node.ErrNotFound, "without its SHA-256 no file is known here: send it")
@@ -95,15 +99,22 @@ func (s *Server) deployKnown(c echo.Context, f moduleFile, part node.Part, said 
 	if !known {
 		return fail(node.ErrNotFound, "no file with these checksums is there: send it")
 	}
-	return s.created(c, f, got, got.Size, checksumsIn(got.Sums))
+	return s.created(c, f, got, got.Size, checksumsIn(got.Sums), ack)
 }
 
-// created answers that a file is there: 201 and nothing else, also if it was before.
-func (s *Server) created(c echo.Context, f moduleFile, got node.Deployed, size int64, sums checksums) error {
+// created answers that a file is there: 201 and nothing else, also if it was before,
+// but to who has asked for other sites to hold the version, if they do not in time.
+func (s *Server) created(c echo.Context, f moduleFile, got node.Deployed, size int64, sums checksums, ack acknowledgement) error {
 	w, r := c.Response().Writer.(*writer), c.Request()
 	h := w.Header()
+	status := http.StatusCreated
 	if !got.At.Mark.IsZero() {
 		h[positionHeader] = []string{got.At.String()}
+		ctx, cancel := w.untilStop(r.Context())
+		defer cancel()
+		if _, reached := s.reached(ctx, got.At, ack); !reached {
+			status = http.StatusAccepted
+		}
 	}
 	sums.setHeaders(h)
 	all := sums.byName()
@@ -112,7 +123,7 @@ func (s *Server) created(c echo.Context, f moduleFile, got node.Deployed, size i
 		Repo: got.Repo.String(), Path: "/" + f.rawPath(), Created: got.Time.UTC().Format(artifactoryTime), CreatedBy: w.who.Name(),
 		DownloadURI: base + path, MimeType: mimeTypes[f.kind], Checksums: all, Original: all, URI: base + "api/storage/" + path, Size: strconv.FormatInt(size, 10),
 	}
-	return replyAs(c, http.StatusCreated, typeItemCreated, item)
+	return replyAs(c, status, typeItemCreated, item)
 }
 
 // fileAt returns the module file that the path of a request names behind a prefix.

@@ -33,6 +33,27 @@ func (p parts) text(file string) string {
 	return map[string]string{"zip": p.zip, "mod": p.mod, "info": p.info}[file]
 }
 
+// TestDeployAcknowledged waits for the one site that there is, with the last part of a
+// version; what is held waits for none.
+func TestDeployAcknowledged(t *testing.T) {
+	j := newJFrog(t)
+	j = j.as(basic("alice", j.token(`{"user":"alice"}`)))
+	p := j.parts("corp.test/Acme/Tiny", "v1.2.3")
+	put := func(file, query string) answer {
+		return j.upload("/artifactory/local/"+p.mv.Path+"/@v/"+p.mv.Version+"."+file+query, p.text(file))
+	}
+	for query, part := range map[string]string{"?sites=0": "neither all nor a number", "?sites=2": "the registry has 1", "?timeout=1s": "sites is missing"} {
+		if a := put("zip", query); a.status != http.StatusBadRequest || !strings.Contains(a.body, part) {
+			t.Errorf("%s: %d %s, want 400 with %q", query, a.status, a.body, part)
+		}
+	}
+	for _, file := range []string{"zip", "mod", "zip"} {
+		if a := put(file, "?sites=all&timeout=10s"); a.status != http.StatusCreated {
+			t.Errorf("%s: %d %s", file, a.status, a.body)
+		}
+	}
+}
+
 const gpProps = ";build.name=my+build;build.number=7;build.timestamp=1795333019127;vcs.branch=main;vcs.url=https%3A%2F%2Fgit.example.com%2FOrg%2Frepo.git;go.version="
 
 // gp sends a file of a version as jf go-publish does: with capitals left as they are.
