@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -97,6 +98,14 @@ func TestBadTokensAreRefused(t *testing.T) {
 	w.opts["b"] = node.Options{Logger: quiet(t, "b")}
 	if err := node.Join(t.Context(), b, dir, w.opts["b"]); err != nil {
 		t.Fatalf("with a good token: %v", err)
+	}
+	// It may have been taken in without hearing of it, and the token has expired since.
+	late := say("e", time.Now().Add(-time.Second).Unix())
+	if err := os.Remove(filepath.Join(dir, "format")); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Join(t.Context(), late, dir, w.opts["b"]); err != nil {
+		t.Fatalf("the same once more, late: %v", err)
 	}
 	for i := range 100 {
 		if err := node.Join(t.Context(), b, filepath.Join(t.TempDir(), "again"), node.Options{}); !errors.Is(err, node.ErrForbidden) || !strings.Contains(err.Error(), "works once") {

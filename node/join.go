@@ -69,12 +69,14 @@ func (t joinToken) String() string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, sum[:checkSize]...))
 }
 
-// parseToken refuses whatever can't be a token that a member made and that still
-// works.
-func parseToken(s string, now time.Time) (joinToken, error) {
-	bad := func(why string) (joinToken, error) {
-		return joinToken{}, fail(ErrInvalid, "the join token %s; ask for a new one with: registry-node invite NAME", why)
-	}
+// badToken refuses a join token.
+func badToken(why string) error {
+	return fail(ErrInvalid, "the join token %s; ask for a new one with: registry-node invite NAME", why)
+}
+
+// parseToken refuses whatever can't be a token that a member made.
+func parseToken(s string) (joinToken, error) {
+	bad := func(why string) (joinToken, error) { return joinToken{}, badToken(why) }
 	text, ok := strings.CutPrefix(strings.TrimSpace(s), tokenPrefix)
 	if strings.TrimSpace(s) == "" {
 		return bad("is empty")
@@ -97,10 +99,18 @@ func parseToken(s string, now time.Time) (joinToken, error) {
 		return bad("is incomplete")
 	case len(t.Secret) != secretSize || bytes.Equal(t.Secret, make([]byte, secretSize)):
 		return bad("holds no secret")
-	case now.Unix() >= t.Expires:
-		return bad("expired at " + time.Unix(t.Expires, 0).UTC().Format(time.RFC3339))
 	}
 	return t, nil
+}
+
+// current reports whether a join with the token into dir may begin now. One that has
+// begun may have been granted, without hearing of it: then the registry's home judges.
+func (t joinToken) current(dir string, now time.Time) error {
+	_, err := os.Stat(filepath.Join(dir, keysDir, siteKeyFile))
+	if err == nil || now.Unix() < t.Expires {
+		return nil
+	}
+	return badToken("expired at " + time.Unix(t.Expires, 0).UTC().Format(time.RFC3339))
 }
 
 // awayInvitation is what the registry's home records of an invitation: the hash
@@ -259,11 +269,14 @@ func Join(ctx context.Context, token, dir string, opts Options) error {
 	if !errors.Is(err, ErrNoData) {
 		return err
 	}
-	t, err := parseToken(token, time.Now())
-	if err != nil {
-		return err
+	t, err := parseToken(token)
+	if err == nil {
+		err = t.current(dir, time.Now())
 	}
-	if err := checkFresh(dir); err != nil {
+	if err == nil {
+		err = checkFresh(dir)
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, keysDir), 0o700); err != nil {
