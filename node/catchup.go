@@ -9,6 +9,7 @@ import (
 
 // JoinProgress is how far a site is on its way to what the others hold.
 type JoinProgress struct {
+	Logs, LogsTotal       int // of sites; Logs are those that are here to their ends
 	Entries, EntriesTotal uint64
 	Rate                  float64 // entries per second, lately
 	Blobs                 int     // that have come
@@ -28,8 +29,8 @@ func (n *Node) CatchUp(ctx context.Context, progress func(JoinProgress)) error {
 	first, most := uint64(0), 0
 	for {
 		ch := s.moved.wait()
-		have, total := s.progress()
-		p.Entries, p.EntriesTotal = have, max(have, total)
+		p.catchUp(s.progress())
+		have, total := p.Entries, p.EntriesTotal
 		if first == 0 {
 			first = have
 		}
@@ -54,25 +55,38 @@ func (n *Node) CatchUp(ctx context.Context, progress func(JoinProgress)) error {
 	}
 }
 
-// progress returns how many entries are here and how many there are.
-func (s *sites) progress() (have, total uint64) {
+// logProgress is how many entries of a log are here, and how many there are.
+type logProgress struct{ have, total uint64 }
+
+// progress returns how far the logs are here.
+func (s *sites) progress() map[events.Site]logProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	logs := map[events.Site]uint64{}
+	logs := map[events.Site]logProgress{}
 	for site, l := range s.synced {
-		have += l.Position.Mark.Seq
-		logs[site] = l.Position.Mark.Seq
+		seq := l.Position.Mark.Seq
+		logs[site] = logProgress{seq, seq}
 	}
 	for site, h := range s.heads { // by the word of each log's own site
 		if f := s.followers[site]; f != nil && f.frozen.Load() {
 			continue
 		}
-		logs[site] = max(logs[site], h.Position.Mark.Seq)
+		have := logs[site].have
+		logs[site] = logProgress{have, max(have, h.Position.Mark.Seq)}
 	}
-	for _, seq := range logs {
-		total += seq
+	return logs
+}
+
+// catchUp takes over how far the logs are.
+func (p *JoinProgress) catchUp(logs map[events.Site]logProgress) {
+	p.Logs, p.LogsTotal, p.Entries, p.EntriesTotal = 0, len(logs), 0, 0
+	for _, l := range logs {
+		p.Entries += l.have
+		p.EntriesTotal += l.total
+		if l.have == l.total {
+			p.Logs++
+		}
 	}
-	return have, total
 }
 
 // heardAny reports whether another site is connected, or there is none.

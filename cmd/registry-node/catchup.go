@@ -58,7 +58,7 @@ func (p *catchUpProgress) end(well bool) {
 
 // catchUpText says how far a join is.
 func catchUpText(j node.JoinProgress) string {
-	text := fmt.Sprintf("%d of %d entries (%.0f/s), %d blobs", j.Entries, max(j.EntriesTotal, j.Entries), j.Rate, j.Blobs)
+	text := fmt.Sprintf("%d of %d logs, %d of %d entries (%.0f/s), %d blobs", j.Logs, j.LogsTotal, j.Entries, max(j.EntriesTotal, j.Entries), j.Rate, j.Blobs)
 	if j.BlobsMissing > 0 {
 		text += fmt.Sprintf(", %d to come (%s)", j.BlobsMissing, bytesText(j.BytesMissing))
 	}

@@ -117,15 +117,15 @@ func TestCatchUpProgress(t *testing.T) {
 		var out strings.Builder
 		p := newCatchUpProgress(&out)
 		for i := range uint64(50) {
-			p.show(node.JoinProgress{Entries: i * 100, EntriesTotal: 5000, Rate: 1000, Blobs: 7, BlobsMissing: 3, BytesMissing: 2048, Left: 1500 * time.Millisecond})
+			p.show(node.JoinProgress{Logs: 1, LogsTotal: 3, Entries: i * 100, EntriesTotal: 5000, Rate: 1000, Blobs: 7, BlobsMissing: 3, BytesMissing: 2048, Left: 1500 * time.Millisecond})
 			time.Sleep(100 * time.Millisecond)
 		}
-		p.show(node.JoinProgress{Entries: 5000, EntriesTotal: 5000, Rate: 1000, Blobs: 10})
+		p.show(node.JoinProgress{Logs: 3, LogsTotal: 3, Entries: 5000, EntriesTotal: 5000, Rate: 1000, Blobs: 10})
 		p.end(true)
-		want := `joining: 0 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
-joining: 2000 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
-joining: 4000 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
-joined: 5000 of 5000 entries (1000/s), 10 blobs
+		want := `joining: 1 of 3 logs, 0 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
+joining: 1 of 3 logs, 2000 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
+joining: 1 of 3 logs, 4000 of 5000 entries (1000/s), 7 blobs, 3 to come (2.0 KiB), 2s left
+joined: 3 of 3 logs, 5000 of 5000 entries (1000/s), 10 blobs
 `
 		if out.String() != want {
 			t.Errorf("got\n%s", out.String())
@@ -137,9 +137,9 @@ func TestCatchUpBar(t *testing.T) {
 	var out strings.Builder
 	p := newCatchUpProgress(&out)
 	p.terminal = true
-	p.show(node.JoinProgress{Entries: 1, EntriesTotal: 2})
+	p.show(node.JoinProgress{LogsTotal: 1, Entries: 1, EntriesTotal: 2})
 	p.end(false)
-	if want := "\r\x1b[K[##########..........] 1 of 2 entries (0/s), 0 blobs\r\x1b[K"; out.String() != want {
+	if want := "\r\x1b[K[##########..........] 0 of 1 logs, 1 of 2 entries (0/s), 0 blobs\r\x1b[K"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 	if got := bar(node.JoinProgress{}); strings.Contains(got, ".") {
@@ -312,7 +312,7 @@ func TestJoin(t *testing.T) {
 	if out := ok(t, "status", "--data", data); !strings.Contains(out, "main  connected") || !strings.Contains(out, "oslo  here") {
 		t.Errorf("status:\n%s", out)
 	}
-	if !strings.Contains(second.log.String(), "joined: ") {
+	if !strings.Contains(second.log.String(), "joined: 1 of 1 logs") {
 		t.Errorf("join says nothing of its progress:\n%s", second.log)
 	}
 	second.end(t)
