@@ -13,6 +13,7 @@ import (
 // there at once, also where another site decides that has not heard of it: that site
 // finds out before it refuses.
 func TestHomeThatIsBehindRefusesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	b := w.join("b", "a", true)
 	c := w.join("c", "a", false)
@@ -45,6 +46,7 @@ func TestHomeThatIsBehindRefusesNothing(t *testing.T) {
 
 // A home that is lost before it has written a first entry is given up like any other.
 func TestForcedMoveFromAHomeThatWroteNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.connected()
