@@ -35,7 +35,8 @@ func (s *sites) isForked(site events.Site) bool {
 // forkOf returns what is known of the fork of a site's log.
 func (s *sites) forkOf(site events.Site) (row forkRow, ok bool) {
 	value, ok, err := s.node.index.Load().Local(forksSpace).Get(site.String())
-	return row, err == nil && ok && json.Unmarshal(value, &row) == nil
+	ok = err == nil && ok && json.Unmarshal(value, &row) == nil
+	return row, ok
 }
 
 // lastCommon returns the last entry of a site's log that all sites hold alike as

@@ -34,7 +34,8 @@ set NAME --offline" does the same for one repository, at all sites.`,
 	} {
 		cmd.AddCommand(asked(t, &cobra.Command{Use: c.name, Short: c.short, Args: wants()},
 			func(ctx context.Context, cl *client, _ []string) (s offlineState, err error) {
-				return s, cl.call(ctx, c.method, "/api/v1/offline", c.in, &s)
+				err = cl.call(ctx, c.method, "/api/v1/offline", c.in, &s)
+				return s, err
 			},
 			func(w io.Writer, s offlineState) error {
 				text := "upstreams are asked"

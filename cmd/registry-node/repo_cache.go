@@ -73,7 +73,8 @@ modules. What is recorded stays.`,
 			}
 			path += "?" + url.Values{"module": {args[1]}}.Encode()
 		}
-		return r, c.call(ctx, http.MethodPost, path, nil, &r)
+		err = c.call(ctx, http.MethodPost, path, nil, &r)
+		return r, err
 	}, func(w io.Writer, r node.Refreshed) error {
 		text := "what the upstream said is forgotten; it is asked anew"
 		if r.Module != "" {
@@ -104,7 +105,8 @@ for them; hashes stay for ever, so another content is refused then.
 		if err != nil {
 			return e, usageError{err}
 		}
-		return e, c.call(ctx, http.MethodDelete, path+"?"+patternQuery(p).Encode(), nil, &e)
+		err = c.call(ctx, http.MethodDelete, path+"?"+patternQuery(p).Encode(), nil, &e)
+		return e, err
 	}, func(w io.Writer, e node.Evicted) error {
 		_, err := fmt.Fprintf(w, "removed the zips of %d versions, %s\n", e.Versions, bytesText(e.Bytes))
 		return err
@@ -138,7 +140,8 @@ func repoPendingCommand(t *target) *cobra.Command {
 		if err != nil {
 			return l, err
 		}
-		return l, c.call(ctx, http.MethodGet, path, nil, &l)
+		err = c.call(ctx, http.MethodGet, path, nil, &l)
+		return l, err
 	}, func(w io.Writer, l pendingList) error {
 		tab := newTable(w)
 		tab.row("OPENS", "VERSION", "FIRST SEEN")
@@ -165,7 +168,8 @@ func repoDriftCommand(t *target) *cobra.Command {
 of them, as this node noticed. What is recorded is served; what came is refused.`,
 		Args: wants(),
 	}, func(ctx context.Context, c *client, _ []string) (l driftList, err error) {
-		return l, c.call(ctx, http.MethodGet, "/api/v1/drift", nil, &l)
+		err = c.call(ctx, http.MethodGet, "/api/v1/drift", nil, &l)
+		return l, err
 	}, func(w io.Writer, l driftList) error {
 		tab := newTable(w)
 		tab.row("TIME", "REPOSITORY", "VERSION", "RECORDED", "FOUND", "UPSTREAM")
@@ -195,7 +199,8 @@ func repoUpstreamsCommand(t *target) *cobra.Command {
 		Short: "Show how the node gets on with the upstreams of remote repositories",
 		Args:  wants(),
 	}, func(ctx context.Context, c *client, _ []string) (l remoteList, err error) {
-		return l, c.call(ctx, http.MethodGet, "/api/v1/upstreams", nil, &l)
+		err = c.call(ctx, http.MethodGet, "/api/v1/upstreams", nil, &l)
+		return l, err
 	}, func(w io.Writer, l remoteList) error {
 		tab := newTable(w)
 		tab.row("REPOSITORY", "UPSTREAM", "STATE", "TROUBLE")
