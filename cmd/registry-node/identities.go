@@ -32,6 +32,16 @@ func ask[T any](cmd *cobra.Command, t *target, method, path string, in any, asJS
 	return print(cmd.OutOrStdout(), out)
 }
 
+// tell sends in to the node, for an answer of which the command says what it will.
+func tell(cmd *cobra.Command, t *target, method, path string, in, out any) error {
+	c, err := t.client()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.call(cmd.Context(), method, path, in, out)
+}
+
 // deletion makes cmd one that deletes what its argument names of a list of the API.
 func deletion(t *target, cmd *cobra.Command, list string) *cobra.Command {
 	cmd.Args = wants("NAME")

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 
@@ -59,12 +59,7 @@ number of elements between slashes. It must match the whole claim.`,
 			if err != nil {
 				return usageError{err}
 			}
-			c, err := t.client()
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			if err := c.call(cmd.Context(), http.MethodPut, issuersPath+"/"+url.PathEscape(args[0]), is, nil); err != nil {
+			if err := tell(cmd, t, http.MethodPut, named(issuersPath, args[0]), is, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "trusts %s as %s (%s)\n", is.URL, args[0], is.Purpose)
@@ -123,34 +118,19 @@ func (f issuerFlags) issuer() (is events.Issuer, err error) {
 }
 
 func oidcListCommand(t *target) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the issuers that the registry trusts",
-		Args:  wants(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.client()
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			var all httpapi.OIDC
-			if err := c.call(cmd.Context(), http.MethodGet, oidcPath, nil, &all); err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			tab := newTable(cmd.OutOrStdout())
+	return asked(t, &cobra.Command{Use: "list", Short: "List the issuers that the registry trusts", Args: wants()},
+		func(ctx context.Context, c *client, _ []string) (all httpapi.OIDC, err error) {
+			err = c.call(ctx, http.MethodGet, oidcPath, nil, &all)
+			return all, err
+		},
+		func(w io.Writer, all httpapi.OIDC) error {
+			tab := newTable(w)
 			tab.row("NAME", "PURPOSE", "URL", "AUDIENCE")
 			for _, i := range all.Issuers {
 				tab.row(i.Name, i.Purpose, i.URL, i.Audience)
 			}
 			return tab.Flush()
-		},
-	}
-	jsonFlag(cmd, &asJSON)
-	return cmd
+		})
 }
 
 func oidcShowCommand(t *target) *cobra.Command {
@@ -159,13 +139,8 @@ func oidcShowCommand(t *target) *cobra.Command {
 		Short: "Show all that is said of an issuer, as JSON",
 		Args:  wants("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.client()
-			if err != nil {
-				return err
-			}
-			defer c.close()
 			var is events.TrustedIssuer
-			if err := c.call(cmd.Context(), http.MethodGet, issuersPath+"/"+url.PathEscape(args[0]), nil, &is); err != nil {
+			if err := tell(cmd, t, http.MethodGet, named(issuersPath, args[0]), nil, &is); err != nil {
 				return err
 			}
 			return printJSON(cmd.OutOrStdout(), is)
@@ -179,15 +154,10 @@ func oidcDeleteCommand(t *target) *cobra.Command {
 		Short: "Trust an issuer no more; what was exchanged is void",
 		Args:  wants("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := t.client()
-			if err != nil {
+			if err := tell(cmd, t, http.MethodDelete, named(issuersPath, args[0]), nil, nil); err != nil {
 				return err
 			}
-			defer c.close()
-			if err := c.call(cmd.Context(), http.MethodDelete, issuersPath+"/"+url.PathEscape(args[0]), nil, nil); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is trusted no more\n", args[0])
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is trusted no more\n", args[0])
 			return err
 		},
 	}

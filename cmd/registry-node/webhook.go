@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -81,12 +83,7 @@ It goes on where it was.
 			if err != nil {
 				return usageError{err}
 			}
-			c, err := t.client()
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			if err := c.call(cmd.Context(), http.MethodPut, webhookPath(args[0]), w, nil); err != nil {
+			if err := tell(cmd, t, http.MethodPut, webhookPath(args[0]), w, nil); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "webhook %s is set; try it with: registry-node webhook test %s\n", args[0], args[0])
@@ -102,36 +99,22 @@ func webhookPath(name string, more ...string) string {
 }
 
 func webhookListCommand(t *target) *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the webhooks",
-		Args:  wants(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := t.client()
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			var all struct {
-				Webhooks []events.ActiveWebhook `json:"webhooks"`
-			}
-			if err := c.call(cmd.Context(), http.MethodGet, webhooksPath, nil, &all); err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
-			}
-			tab := newTable(cmd.OutOrStdout())
+	type webhooks struct {
+		Webhooks []events.ActiveWebhook `json:"webhooks"`
+	}
+	return asked(t, &cobra.Command{Use: "list", Short: "List the webhooks", Args: wants()},
+		func(ctx context.Context, c *client, _ []string) (all webhooks, err error) {
+			err = c.call(ctx, http.MethodGet, webhooksPath, nil, &all)
+			return all, err
+		},
+		func(w io.Writer, all webhooks) error {
+			tab := newTable(w)
 			tab.row("NAME", "HOST", "TYPES", "REPOSITORIES", "MODULES", "SENT BY", "STATE")
 			for _, w := range all.Webhooks {
 				tab.row(w.Name, hostOf(w.URL), texts(w.Types), texts(w.Repos), list(w.Modules), senderOf(w), map[bool]string{true: "disabled", false: "enabled"}[w.Disabled])
 			}
 			return tab.Flush()
-		},
-	}
-	jsonFlag(cmd, &asJSON)
-	return cmd
+		})
 }
 
 // hostOf returns the host of a webhook's URL: the rest may be secret.
@@ -158,7 +141,7 @@ func webhookTestCommand(t *target) *cobra.Command {
 		Args:  wants("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var got node.WebhookTest
-			if err := callWebhook(cmd, t, http.MethodPost, webhookPath(args[0], "test"), &got); err != nil {
+			if err := tell(cmd, t, http.MethodPost, webhookPath(args[0], "test"), nil, &got); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
@@ -196,7 +179,7 @@ func webhookRetryCommand(t *target) *cobra.Command {
 		Args:  wants("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var got httpapi.WebhookEvents
-			if err := callWebhook(cmd, t, http.MethodPost, webhookPath(args[0], "retry"), &got); err != nil {
+			if err := tell(cmd, t, http.MethodPost, webhookPath(args[0], "retry"), nil, &got); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d events that were refused are sent again\n", got.Events)
@@ -216,7 +199,7 @@ func webhookDropCommand(t *target) *cobra.Command {
 				return err
 			}
 			var got httpapi.WebhookEvents
-			if err := callWebhook(cmd, t, http.MethodDelete, webhookPath(args[0], "deliveries"), &got); err != nil {
+			if err := tell(cmd, t, http.MethodDelete, webhookPath(args[0], "deliveries"), nil, &got); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d events are given up\n", got.Events)
@@ -233,21 +216,11 @@ func webhookDeleteCommand(t *target) *cobra.Command {
 		Short: "Delete a webhook; what it was not told yet it never will be",
 		Args:  wants("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := callWebhook(cmd, t, http.MethodDelete, webhookPath(args[0]), nil); err != nil {
+			if err := tell(cmd, t, http.MethodDelete, webhookPath(args[0]), nil, nil); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "webhook %s is deleted\n", args[0])
 			return err
 		},
 	}
-}
-
-// callWebhook sends a request without a body.
-func callWebhook(cmd *cobra.Command, t *target, method, path string, out any) error {
-	c, err := t.client()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return c.call(cmd.Context(), method, path, nil, out)
 }
