@@ -51,7 +51,7 @@ type receiver struct {
 	mu      sync.Mutex                                                     // guards what follows
 	got     []message                                                      // that was answered with 2xx
 	refused []message                                                      // with anything else
-	answer  func(http.ResponseWriter, *http.Request, message) (status int) // nil: 204
+	answer  func(http.ResponseWriter, *http.Request, message) (status int) // 0: none; nil: 204
 }
 
 const hookPath = "/in?token=" + canary
@@ -126,9 +126,10 @@ func (r *receiver) serve(w http.ResponseWriter, q *http.Request) {
 		r.refused = append(r.refused, m)
 	}
 	r.mu.Unlock()
-	if status > 0 {
-		w.WriteHeader(status)
+	if status == 0 { // or who has given up might still read a 200
+		panic(http.ErrAbortHandler)
 	}
+	w.WriteHeader(status)
 }
 
 // hookKey is the key that all webhooks here are signed with.
