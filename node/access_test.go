@@ -401,6 +401,7 @@ func TestManagersReachNoFurther(t *testing.T) {
 // for members, or by what a local one may own, which repositories of others there
 // are, nor by asking about a virtual one who may do what in them.
 func TestManagersLearnNothingOfOthers(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	record(t, n, grant("lead", "user:ann", "team-a*", "manage"), grant("root", "user:cy", "*", "manage"))
 	ann, root := login(t, n, "ann"), login(t, n, "cy")

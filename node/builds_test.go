@@ -85,6 +85,7 @@ func TestBuildsAcrossSites(t *testing.T) {
 // TestDeletedBuildIsNotMissed deletes a build whose info only the other site has,
 // which is gone: it is missing nowhere then.
 func TestDeletedBuildIsNotMissed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	info := buildInfo("1", "2026-01-01T00:00:00.000+0000")
@@ -132,6 +133,7 @@ func TestBuildIsFetched(t *testing.T) {
 // names match a pattern make up such a name, of which the beginning is the name of
 // another project.
 func TestBuildsOfAnotherProject(t *testing.T) {
+	t.Parallel()
 	n := newTeams(t, newProxy(t))
 	record(t, n, grant("builds", "user:ann", "a*z-build-info", "read publish delete"))
 	ann := login(t, n, "ann")

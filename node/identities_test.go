@@ -217,6 +217,7 @@ func TestUserMadeAnewStartsWithNothing(t *testing.T) {
 // The Directory is made of all groups and rules there ever were: too much for a
 // token, of which a CI system may take one for each job.
 func TestTokensAndUsersLeaveTheDirectoryAlone(t *testing.T) {
+	t.Parallel()
 	i := newIdentities(t)
 	before := i.Rights()
 	i.user("ci")

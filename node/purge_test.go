@@ -184,6 +184,7 @@ func TestPurgeIsCarriedOutAfterACrash(t *testing.T) {
 // A purge that the log has, and the index had not, is carried out as well: also
 // where the index takes it up before a restart.
 func TestPurgeIsCarriedOutThatTheIndexMissed(t *testing.T) {
+	t.Parallel()
 	for _, restart := range []bool{true, false} {
 		n, dir := newNode(t, newProxy(t))
 		x := mv("corp.example/leak", "v1.0.0")

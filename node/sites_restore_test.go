@@ -16,6 +16,7 @@ import (
 // site: the blobs that its backup lacks are wanted, by its status too, and fetched
 // without being asked for, and what was purged meanwhile is purged here as well.
 func TestRestoredSiteFetchesAndPurges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)
@@ -89,6 +90,7 @@ func hide(t *testing.T, file string) (put func()) {
 // upgraded one applies them, as if they had just come: as it finds them, or as it
 // makes its index anew.
 func TestUpgradedSiteFetchesAndPurges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, defaults(nil))
 	w.join("b", "a", false)
 	w.join("c", "a", false)

@@ -12,6 +12,7 @@ import (
 
 // A node that is alone tells who watches it of what shows by a look alone.
 func TestChangesOfANodeThatIsAlone(t *testing.T) {
+	t.Parallel()
 	n, _ := newNode(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -129,7 +129,9 @@ func (r *receiver) serve(w http.ResponseWriter, q *http.Request) {
 	if status == 0 { // or who has given up might still read a 200
 		panic(http.ErrAbortHandler)
 	}
-	w.WriteHeader(status)
+	if status > 0 {
+		w.WriteHeader(status)
+	}
 }
 
 // hookKey is the key that all webhooks here are signed with.
@@ -218,6 +220,27 @@ func (h *hooks) open() {
 	}
 	h.t.Cleanup(func() { n.Close() })
 	h.node, h.log = n, log
+}
+
+// wants waits until the receiver has been told of modules, and the node has seen all
+// its answers: before that, who ends it has the last one told again.
+func (h *hooks) wants(log, modules string) {
+	h.t.Helper()
+	h.receiver.wants(log, modules)
+	sawAnswers(h.t, h.node)
+}
+
+// sawAnswers waits until nothing is left for a node to tell.
+func sawAnswers(t testing.TB, n *node.Node) {
+	t.Helper()
+	waitFor(t, "the answers to be seen", func() bool {
+		for _, l := range must(n.Deliveries(op, "ci")).Logs {
+			if l.LagEntries > 0 || !l.Due.IsZero() {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // put sets the webhook "ci", which goes to the receiver if it says nothing else.

@@ -43,6 +43,8 @@ func TestWebhookReceiverThatIsDownGetsEverything(t *testing.T) {
 	stateBlocks(t, b, "b1")
 	r.wants("a", "a1 a2")
 	r.wants("b", "b1")
+	sawAnswers(t, a)
+	sawAnswers(t, b)
 
 	r.down()
 	stateBlocks(t, a, "a3 a4 a5", "a6")
@@ -114,6 +116,7 @@ func TestWebhookViaOneSite(t *testing.T) {
 // A crash between an answer and its cursor, and one in the midst of an entry: the
 // event that was under way is told again, the ones before it are not.
 func TestWebhookIsToldAtLeastOnce(t *testing.T) {
+	t.Parallel()
 	h := newHooked(t, events.Webhook{})
 	reached := make(chan message, 1)
 	h.answers(func(_ http.ResponseWriter, q *http.Request, m message) int {
