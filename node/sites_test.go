@@ -41,5 +41,12 @@ func TestSitesJoinAndAgree(t *testing.T) {
 				t.Errorf("%s at %s: %v", v, at, err)
 			}
 		}
+		log, err := w.sites[at].Log(op, site("b"), 1) // home of nothing, it has written nothing
+		if err != nil {
+			t.Fatalf("the log of b at %s: %v", at, err)
+		}
+		for e, err := range log {
+			t.Errorf("the log of b at %s has %v, %v", at, e.Position, err)
+		}
 	}
 }

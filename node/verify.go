@@ -206,7 +206,8 @@ func (n *Node) Rebuild(ctx context.Context, who *access.Caller, progress func(en
 }
 
 // Log yields the entries of a site's log from seq on, as this node holds them.
-// It fails with ErrNotFound if no such site is known.
+// It fails with ErrNotFound if no such site is known; one that is may have written
+// nothing yet.
 func (n *Node) Log(who *access.Caller, site events.Site, from uint64) (iter.Seq2[events.Entry, error], error) {
 	if err := n.allow(who, access.Everything); err != nil {
 		return nil, err
@@ -223,7 +224,7 @@ func (n *Node) Log(who *access.Caller, site events.Site, from uint64) (iter.Seq2
 	if err != nil {
 		return nil, err
 	}
-	if !applied && !kept {
+	if _, known := n.directory().Site(site); !known && !applied && !kept {
 		return nil, fail(ErrNotFound, "no log of a site called %q is held here", site)
 	}
 	after := events.Mark{Epoch: 1, Seq: max(from, 1) - 1}
