@@ -26,7 +26,7 @@ type flow struct{ from, to string }
 type links struct {
 	ctx  context.Context // ends with the test
 	wg   sync.WaitGroup
-	who  func(dialler net.Addr) string // names the site that dials
+	who  func(dialled net.Conn) string // names the site that dials
 	mu   sync.Mutex                    // guards what follows
 	all  map[flow]fault
 	next chan struct{} // closed when a fault changes
@@ -41,7 +41,7 @@ type passage struct {
 
 func (p *passage) close() { p.near.Close(); p.far.Close() }
 
-func newLinks(t testing.TB, who func(net.Addr) string) *links {
+func newLinks(t testing.TB, who func(net.Conn) string) *links {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &links{ctx: ctx, who: who, all: map[flow]fault{}, next: make(chan struct{}), open: map[*passage]bool{}}
 	t.Cleanup(func() {
@@ -76,7 +76,10 @@ func (l *links) proxy(t testing.TB, listener net.Listener, site, address string)
 // pass is one connection through a proxy, to its end.
 func (l *links) pass(near net.Conn, site, address string) {
 	defer near.Close()
-	dialler := l.who(near.RemoteAddr())
+	dialler := l.who(near)
+	if dialler == "" {
+		return // it is gone, or dials again: nobody passes a cut unnamed
+	}
 	far, err := new(net.Dialer).DialContext(l.ctx, "tcp", address)
 	if err != nil {
 		return // the site is down

@@ -110,8 +110,8 @@ func (w *world) join(name, inviter string) {
 	s.rise()
 }
 
-// who names the site that has a socket.
-func (w *world) who(addr net.Addr) string {
+// who names the site that has dialled a connection.
+func (w *world) who(dialled net.Conn) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var pids []int64
@@ -121,7 +121,7 @@ func (w *world) who(addr net.Addr) string {
 			pids = append(pids, pid)
 		}
 	}
-	return w.pids[owner(addr, pids)]
+	return w.pids[owner(dialled, pids)]
 }
 
 // rise starts a site and fails the test if it does not come up.
