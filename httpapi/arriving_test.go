@@ -131,14 +131,14 @@ func TestArrivingRanges(t *testing.T) {
 // TestArrivingMayTakeLongerThanAClient waits for the rest longer than a client
 // may take to read.
 func TestArrivingMayTakeLongerThanAClient(t *testing.T) {
-	const pace = 100 * time.Millisecond
+	const pace = 500 * time.Millisecond // a process may stand still for a good part of that
 	text := content(1 << 20)
 	rest, waits := make(chan struct{}), make(chan struct{}, 1)
 	a := &arrival{Reader: bytes.NewReader(text), here: 300_000, rest: rest, waits: waits}
 	c, url, _ := serveArrival(t, a, false, func(s *httpapi.Server) { s.SetPace(pace) })
 	time.AfterFunc(0, func() {
 		<-waits
-		time.Sleep(3 * pace) // what the test is about
+		time.Sleep(2 * pace) // what the test is about
 		close(rest)
 	})
 	resp, err := c.Get(url)

@@ -80,7 +80,7 @@ func (j *jfrog) goPublish(mv module.Version, files map[string]string) (zip, mod,
 
 // bigTree is that of a module whose zip jf downloads in parts.
 func bigTree(path string) map[string]string {
-	noise := make([]byte, 6<<20)
+	noise := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{1}).Read(noise)
 	files := tree(path)
 	files["data.bin"] = string(noise)

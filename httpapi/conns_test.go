@@ -165,19 +165,24 @@ func TestHalfOpenConnectionsAreShed(t *testing.T) {
 // TestHalfOpenConnectionsTimeOut lets each way to hold back a request run into its
 // time-out. (That of HTTP/2 without a request is another one, idleTimeout.)
 func TestHalfOpenConnectionsTimeOut(t *testing.T) {
-	g := newRegistry(t, func(s *httpapi.Server) { s.SetHeaderTime(50 * time.Millisecond) })
+	g := newRegistry(t, func(s *httpapi.Server) { s.SetHeaderTime(time.Second) }) // enough for a handshake
 	s := g.withTLS()
+	var waiting sync.WaitGroup
 	for i, way := range s.halfOpen(strings.TrimPrefix(g.base, "http://"))[:5] {
-		c, err := way()
-		if err != nil || c == nil {
-			t.Fatal(i, err)
-		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("way %d stays open", i)
-		}
-		c.Close()
+		waiting.Go(func() {
+			c, err := way()
+			if err != nil || c == nil {
+				t.Errorf("way %d does not begin: %v", i, err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("way %d stays open", i)
+			}
+		})
 	}
+	waiting.Wait()
 }
 
 // TestSlowUploadIsCutHTTP2 is TestSlowUploadIsCut over HTTP/2.
@@ -226,7 +231,7 @@ func (c *stuckReader) Read(p []byte) (int, error) {
 // TestSlowDownloadIsCutHTTP2 takes nothing of a large answer: not from its stream,
 // and, which holds up the whole connection, not from the socket.
 func TestSlowDownloadIsCutHTTP2(t *testing.T) {
-	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(200 * time.Millisecond) })
+	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(500 * time.Millisecond) })
 	s := g.withTLS()
 	g.publishLarge("corp.test/big", 8<<20)
 	g.do("HEAD", "/go/all/corp.test/big/@v/v1.0.0.zip", nil) // so that it is verified, and the next answer begins at once
@@ -313,12 +318,11 @@ func TestPlainTextOnTLS(t *testing.T) {
 // TestSteadyUploadIsNotCutHTTP2 sends a body that takes longer than the pace in
 // all, and moves.
 func TestSteadyUploadIsNotCutHTTP2(t *testing.T) {
-	const pace = 300 * time.Millisecond
+	const pace = time.Second // a process may stand still for a good part of that
 	g := newRegistry(t, func(s *httpapi.Server) { s.SetPace(pace) })
 	s := g.withTLS()
-	files := tree("corp.test/big")
-	files["noise"] = noise(6 << 20)
-	zip, _ := zipOf(t, module.Version{Path: "corp.test/big", Version: "v1.0.0"}, files)
+	mv := module.Version{Path: "corp.test/big", Version: "v1.0.0"}
+	zip := noisyZip(t, mv, "module "+mv.Path+"\n", 4<<20)
 	body, feed := io.Pipe()
 	defer body.Close()
 	go func() { // ends with the pipe

@@ -212,7 +212,7 @@ func registryWith(t testing.TB, opts node.Options, access httpapi.AccessConfig, 
 	repos := []node.NewRepo{
 		{Name: repoName(t, "local"), Kind: events.Local, Settings: events.RepoSettings{Owns: []events.Pattern{owns}}},
 		{Name: repoName(t, "public"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: g.proxy.url, Sumdb: "off"}},
-		{Name: repoName(t, "dead"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: deadURL(t), Sumdb: "off"}},
+		{Name: repoName(t, "dead"), Kind: events.Remote, Settings: events.RepoSettings{Upstream: deadURL, Sumdb: "off"}},
 		{Name: repoName(t, "all"), Kind: events.Virtual, Settings: events.RepoSettings{
 			Members: []events.RepoName{repoName(t, "local"), repoName(t, "public")}, Deploy: repoName(t, "local"),
 		}},
@@ -306,15 +306,9 @@ func handlers() (stacks []string) {
 	return stacks
 }
 
-// deadURL returns the URL of a port that nobody listens on.
-func deadURL(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
-}
+// deadURL is the URL of a port that nobody listens on: one that no listener is
+// given who asks for any.
+const deadURL = "http://127.0.0.1:1"
 
 // answer is what came back on a request.
 type answer struct {
