@@ -111,8 +111,41 @@ func TestStatusIsTrue(t *testing.T) {
 		w.links.heal()
 		w.everywhere("that all are equal", allEqual)
 	})
+	t.Run("one direction lost", func(t *testing.T) {
+		w.links.set(fault{silent: true}, flow{"a", "b"})
+		b.shows("that a is gone", hears("a", false))
+		for _, name := range []string{"a", "b"} {
+			w.sites["c"].shows("that it hears "+name, hears(name, true))
+		}
+		w.links.heal()
+		w.everywhere("that all are equal", allEqual)
+	})
+	t.Run("one link slow", func(t *testing.T) {
+		w.links.set(fault{delay: 75 * time.Millisecond, rate: 128 << 10}, between("a", "b")...)
+		a.put1(t, module.Version{Path: "a.example/slow", Version: "v1.0.0"})
+		w.everywhere("that all are equal", allEqual)
+		w.links.heal()
+	})
 	t.Run("behind", func(t *testing.T) { w.behind() })
 	t.Run("no room for a blob", func(t *testing.T) { w.blobMissing() })
+	t.Run("removed", func(t *testing.T) {
+		a.must("home", "move", homeRepo("c"), "--to", "a")
+		a.must("site", "remove", "c", "--reason", "a test")
+		for _, s := range []*site{a, b} {
+			s.shows("that c is no member", func(st standing) error {
+				if of := st.of("c"); of.Agrees != "not a member" || len(st.Sites) != 2 {
+					return fmt.Errorf("%+v", st)
+				}
+				return allEqual(st)
+			})
+		}
+		w.sites["c"].shows("that it takes no writes, and why", func(st standing) error {
+			if of := st.of("c"); of.Writable || !strings.Contains(strings.Join(of.Reasons, " "), "no member of the registry") {
+				return fmt.Errorf("%+v", of)
+			}
+			return nil
+		})
+	})
 }
 
 // behind has one site cut off while others publish.

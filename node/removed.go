@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"registry-node/events"
@@ -17,8 +18,8 @@ import (
 
 const (
 	leftPath = "/peer/left"
-	// askLeftEvery is how often a site that hears nobody asks whether it was
-	// removed.
+	// askLeftEvery is how often a site that is linked to nobody asks whether it was
+	// removed. It asks first when it notices.
 	askLeftEvery = 5 * time.Second
 )
 
@@ -60,25 +61,37 @@ func (n *Node) leftEntry(d *events.Directory, site events.Site) ([]byte, error) 
 	return nil, nil
 }
 
-// askLeftLoop asks, while this site hears nobody, whether it was removed.
+// askLeftLoop asks, while this site is linked to nobody, whether it was removed.
 func (s *sites) askLeftLoop(ctx context.Context) {
-	tick := time.NewTicker(askLeftEvery)
+	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
+	var asked time.Time // since it is linked to nobody
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if s.heardAny() {
+		if s.linked() {
+			asked = time.Time{}
 			continue
 		}
+		if time.Since(asked) < askLeftEvery {
+			continue
+		}
+		asked = time.Now()
 		for _, p := range s.peers() {
 			if s.askLeft(ctx, p.Site) {
 				return
 			}
 		}
 	}
+}
+
+// linked reports whether another site is heard and connected, or there is none.
+func (s *sites) linked() bool {
+	peers, m := s.peers(), s.mesh.Load()
+	return len(peers) == 0 || slices.ContainsFunc(peers, func(p replication.Peer) bool { return m.Connected(p.Site) && s.connected(p.Site) })
 }
 
 // askLeft asks one site. It reports whether this one was removed.
