@@ -232,6 +232,17 @@ func TestGoPublishRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedUploadIsRead: jf reads no answer before it has sent all, more than a
+// connection holds on its way.
+func TestRefusedUploadIsRead(t *testing.T) {
+	j := newJFrog(t)
+	bob := j.as("Bearer " + j.token(`{"user":"bob"}`))
+	a := bob.send("PUT", "/artifactory/api/go/local/corp.test/a/@v/v1.0.0.zip", strings.Repeat("x", 24<<20))
+	if text := bob.refusal(a); a.status != http.StatusForbidden || !strings.Contains(text, "bob may not publish") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
 // TestChecksumDeploy: jf rt upload asks first whether a file is there, with an empty
 // body, and never makes one of that.
 func TestChecksumDeploy(t *testing.T) {

@@ -118,9 +118,12 @@ func TestJFrogGoGet(t *testing.T) {
 			alice.refusal(a)
 		}
 	}
-	a := do(t, j.admin, "GET", "http://localhost", "/artifactory/api/go/all/corp.test/Acme/Tiny/pkg/@v/main.info", nil)
-	if a.status != 404 || strings.HasPrefix(a.body, "{") {
-		t.Errorf("for the go command: %d %s", a.status, a.body)
+	// The go command asks so about each path that might be a module.
+	for _, path := range []string{"corp.test/Acme/Tiny/pkg/Sub/@v/latest.info", "up.test/m/cmd/tool/@v/main.info"} {
+		a := do(t, j.admin, "GET", "http://localhost", "/artifactory/api/go/all/"+path, nil)
+		if a.status != 404 || strings.HasPrefix(a.body, "{") {
+			t.Errorf("%s, for the go command: %d %s", path, a.status, a.body)
+		}
 	}
 }
 
