@@ -76,6 +76,12 @@ func TestPublishesAreLimited(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", version, a.status, a.body, want)
 		}
 	}
+	for _, path := range []string{"/artifactory/local/", "/artifactory/api/go/local/"} {
+		zip, _ := zipOf(t, module.Version{Path: "corp.test/a", Version: "v1.0.3"}, tree("corp.test/a"))
+		if a := one("PUT", path+"corp.test/a/@v/v1.0.3.zip", zip); a.status != http.StatusTooManyRequests {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
 	if a := one("GET", "/go/local/corp.test/a/@v/list", nil); a.body != "v1.0.0\nv1.0.1\n" {
 		t.Errorf("reading: %d %s", a.status, a.body)
 	}
