@@ -49,6 +49,7 @@ func (r *teams) byURL(user string) (string, []string) {
 // TestTeamsBuild builds each team's program with each way in which the go command
 // shows credentials. Each team gets what it may and nothing of the other's.
 func TestTeamsBuild(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	r := newTeams(t)
 	for way, shown := range credentialWays {
 		for team, other := range map[string]string{"amber": "cobalt", "cobalt": "amber"} {
@@ -98,6 +99,7 @@ func (r *teams) refuses(c *goClient, status, path string) {
 // TestTeamsProbePackages has the go command look for packages below modules that a
 // team may read. For that it asks for each prefix of the import path.
 func TestTeamsProbePackages(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	r := newTeams(t)
 	url, settings := r.byURL("amber-ci")
 	c := r.goClient(emptyModule(), url, settings...)

@@ -18,6 +18,7 @@ var printedToken = regexp.MustCompile(`(?m)^rn_[a-z2-7]+_[a-z2-7]+$`)
 // tells people to run. What was open is closed then, and two teams build and publish
 // over TLS, each what it may.
 func TestReadmeSecuringIt(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	up := newUpstream(t)
 	up.add("pub.example/lib", "v1.0.0", library("pub.example/lib", "v1.0.0"))
 	r := newReader(t, up.settings()...)

@@ -107,6 +107,7 @@ func questions(prefix string) (q [][]string) {
 // writes the same with either, whether the node has a module from an upstream or
 // from a publisher.
 func TestGoCommand(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	corp, pub := modulesOf("corp.example"), modulesOf("pub.example")
 	up, reference := newUpstream(t), newUpstream(t)
 	up.addAll(pub)

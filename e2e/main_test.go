@@ -97,6 +97,17 @@ func environment(settings ...string) []string {
 	return append(env, settings...)
 }
 
+// asSeenByTheGoCommand skips, in the short run with the race detector, a test of what
+// the go command makes of a node's answers: one client asks in turn, most of the
+// time goes to the go command and its checks, and the run without the detector shows
+// the same. Requests at once come from other tests.
+func asSeenByTheGoCommand(t testing.TB) {
+	t.Helper()
+	if raceDetector && testing.Short() {
+		t.Skip("the run without the race detector shows it")
+	}
+}
+
 // unavailable skips a test that can't run on this machine, or fails it in CI.
 func unavailable(t testing.TB, format string, args ...any) {
 	t.Helper()

@@ -32,6 +32,7 @@ func toolchain(says string) tree {
 // a node, by each way in which it is told to. The checksum database vouches for
 // it.
 func TestToolchain(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	if runtime.GOOS == "windows" {
 		unavailable(t, "the go command of the test's release is a shell script")
 	}

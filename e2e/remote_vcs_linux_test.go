@@ -117,6 +117,7 @@ func gitProgram() tree {
 // TestVCSThroughANode holds a repository of VCS hosts to the go command in direct
 // mode: whatever a client asks, with either it says and writes the same.
 func TestVCSThroughANode(t *testing.T) {
+	asSeenByTheGoCommand(t)
 	t.Parallel() // git and the go command take their time
 	h := newVCSHost(t)
 	modules := vcsModules(h)
