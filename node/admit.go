@@ -62,15 +62,16 @@ type admitted struct {
 
 // admit is the one way in, for publishing and filling alike: it verifies, makes
 // the blobs durable, and then has the log record the version. Nothing of what
-// fails is left behind but a blob that nothing refers to.
-func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
+// fails is left behind but a blob that nothing refers to. What it makes durable is so
+// for a, which may be admitted again, here or elsewhere, if the home has moved.
+func (n *Node) admit(ctx context.Context, a *admission) (admitted, error) {
 	if err := events.CheckVersion(a.mv); err != nil {
 		return admitted{}, because(err, ErrInvalid, "%v", err)
 	}
 	if err := blocked(n.directory(), a.mv); err != nil {
 		return admitted{}, err
 	}
-	content, err := n.verify(ctx, &a)
+	content, err := n.verify(ctx, a)
 	if err == nil {
 		if a.verified != nil {
 			a.verified(a.sums != (upstream.Sums{}))
@@ -80,32 +81,32 @@ func (n *Node) admit(ctx context.Context, a admission) (admitted, error) {
 		}
 		var got admitted
 		var done bool
-		if got, done, err = n.already(&a, content); done && err == nil {
-			return got, n.noDrift(&a)
+		if got, done, err = n.already(a, content); done && err == nil {
+			return got, n.noDrift(a)
 		}
 	}
 	if err != nil {
-		return admitted{}, n.drifted(&a, content, err)
+		return admitted{}, n.drifted(a, content, err)
 	}
 	// From here to the end of the proposal blobs exist that no record refers to
 	// yet; a sweep waits.
 	n.blobs.admitting.RLock()
 	defer n.blobs.admitting.RUnlock()
-	if err := n.storeBlobs(ctx, &a, &content); err != nil {
+	if err := n.storeBlobs(ctx, a, &content); err != nil {
 		return admitted{}, err
 	}
-	n.vouched(&a, content)
-	if err := n.stillMay(ctx, &a); err != nil {
+	n.vouched(a, content)
+	if err := n.stillMay(ctx, a); err != nil {
 		return admitted{}, err
 	}
-	got, err := n.propose(ctx, a, content)
+	got, err := n.propose(ctx, *a, content)
 	if a.zip != nil {
 		err = errors.Join(err, n.stored(content.Zip.Digest))
 	}
 	if err == nil && a.zip != nil {
-		err = n.noDrift(&a)
+		err = n.noDrift(a)
 	}
-	return got, n.drifted(&a, content, err)
+	return got, n.drifted(a, content, err)
 }
 
 // stillMay asks again whether who publishes or imports may: the upload may have

@@ -118,6 +118,23 @@ func (n *Node) Record(ctx context.Context, bodies ...events.Body) error {
 	return err
 }
 
+// RecordOnce has the log record events in an entry that is begun now, and ends when
+// until is closed: what is proposed meanwhile is decided behind it. It returns when
+// the entry is begun; what comes of it is to be had from the channel.
+func (n *Node) RecordOnce(ctx context.Context, until <-chan struct{}, bodies ...events.Body) <-chan error {
+	begun, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := n.commits.propose(ctx, func(view) ([]events.Body, error) {
+			close(begun)
+			<-until
+			return bodies, nil
+		})
+		done <- err
+	}()
+	<-begun
+	return done
+}
+
 // FillIndex writes until the index has met a full disk.
 func (n *Node) FillIndex() error {
 	x := n.index.Load()

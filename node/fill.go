@@ -150,7 +150,7 @@ func (r *Repository) record(ctx context.Context, rem *remote, a admission) (*eve
 		a.sumdb = rem.dbName
 	}
 	a.upstream = rem.settings.Upstream
-	if _, err := r.node.admit(ctx, a); err != nil {
+	if _, err := r.node.admit(ctx, &a); err != nil {
 		return nil, err
 	}
 	c, err := r.held(ctx, a.mv)

@@ -246,7 +246,7 @@ func bareInfo(version string) []byte {
 // importParts admits what is imported, with the zip if there is one.
 func (n *Node) importParts(ctx context.Context, a *admission, im Importation, zip io.Reader) (admitted, error) {
 	if zip == nil {
-		return n.admit(ctx, *a)
+		return n.admit(ctx, a)
 	}
 	what := "import " + a.mv.Path + "@" + a.mv.Version
 	stage, err := n.blobs.store.Stage(ctx, maxZip)
@@ -261,7 +261,7 @@ func (n *Node) importParts(ctx context.Context, a *admission, im Importation, zi
 	if err := n.leaveHeldMod(a); err != nil {
 		return admitted{}, err
 	}
-	return n.admit(ctx, *a)
+	return n.admit(ctx, a)
 }
 
 // leaveHeldMod takes info and go.mod out of an admission if they are recorded, so

@@ -92,7 +92,7 @@ func (n *Node) arrive(ctx context.Context, who *access.Caller, p Publication) (a
 // stored here it stays so while sites find out who is home.
 func (n *Node) publish(ctx context.Context, a admission) (p Published, err error) {
 	err = n.atHome(ctx, n.homeOf(a.repo.ID), func() error {
-		got, err := n.admit(ctx, a)
+		got, err := n.admit(ctx, &a)
 		p = published(a.repo, a.mv, got)
 		return err
 	}, func(home events.Site) (err error) {

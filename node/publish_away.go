@@ -64,7 +64,7 @@ func (n *Node) publishFor(ctx context.Context, who *access.Caller, from events.S
 		return Published{}, none, err
 	}
 	defer a.zip.Discard()
-	got, err := n.admit(ctx, a)
+	got, err := n.admit(ctx, &a)
 	if err != nil {
 		return Published{}, none, err
 	}

@@ -2,8 +2,12 @@ package node_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/module"
 
 	"registry-node/events"
 	"registry-node/node"
@@ -69,5 +73,50 @@ func TestForcedMoveFromAHomeThatWroteNothing(t *testing.T) {
 	}
 	if _, err := w.zip("a", "local", x); err != nil {
 		t.Errorf("what was published before: %v", err)
+	}
+}
+
+// A home that moves while a publication is on its way into the log has the next one
+// decide about it.
+func TestHomeMovesUnderAPublication(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, defaults(nil))
+	a := w.sites["a"]
+	w.join("b", "a", false)
+	w.connected()
+	w.equal()
+	for i, publish := range []func(module.Version) (node.Published, error){
+		func(v module.Version) (node.Published, error) { return w.publish("a", v, goMod(v.Path)) },
+		func(v module.Version) (node.Published, error) {
+			all, err := a.PublishAll(t.Context(), op, func(yield func(node.Publication, error) bool) {
+				yield(node.Publication{Repo: name("local"), Version: v, Zip: zipReader(t, v, goMod(v.Path))}, nil)
+			})
+			if err != nil {
+				return node.Published{}, err
+			}
+			return all[0], nil
+		},
+	} {
+		v := mv("corp.example/x", fmt.Sprintf("v1.%d.0", i))
+		moved := make(chan struct{})
+		move := a.RecordOnce(t.Context(), moved, events.HomeCeded{Repo: w.repoID("local"), Tenure: 2 * i, To: site("b"), After: markOf(must(a.Replication(op)), "a", site("b"))})
+		published := make(chan error, 1)
+		go func() {
+			got, err := publish(v)
+			if err == nil && got.Position.Site != site("b") {
+				err = fmt.Errorf("decided by site %v", got.Position.Site)
+			}
+			published <- err
+		}()
+		data := zipOf(t, v, goMod(v.Path))
+		waitFor(t, "the zip to be stored at a", func() bool { return a.HasBlob(events.DigestOf(data)) })
+		close(moved)
+		if err := errors.Join(<-move, <-published); err != nil {
+			t.Errorf("%v: %v", v, err)
+		}
+		if _, err := w.sites["b"].MoveHome(t.Context(), op, "local", site("a"), false, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.equal()
 	}
 }
