@@ -162,7 +162,7 @@ func TestStatusStream(t *testing.T) {
 	lines.Buffer(nil, 1<<20)
 	await := func(what string, check func(standing) error) {
 		t.Helper()
-		begin := time.Now()
+		begin, late := time.Now(), lateness(t)
 		for lines.Scan() {
 			data, ok := strings.CutPrefix(lines.Text(), "data: ")
 			if !ok {
@@ -173,7 +173,7 @@ func TestStatusStream(t *testing.T) {
 				t.Fatalf("%v: %s", err, data)
 			}
 			if check(st) == nil {
-				if took := time.Since(begin); took > shownWithin {
+				if took := time.Since(begin); took > shownWithin+late() {
 					t.Errorf("the stream shows %s after %v", what, took)
 				}
 				return

@@ -28,7 +28,7 @@ has yet to fetch, and whether it agrees with the node's site. Below that is what
 needs a person, and what to do about it; the exit code is 1 then.
 
 With --json it prints what GET /api/v1/replication answers. With --watch it goes
-on, whenever something changes, until it is interrupted.`,
+on, whenever something changes, until it is interrupted or the node ends.`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := t.client()
