@@ -123,10 +123,9 @@ func (u *usage) fillAndFree(ballast string) {
 	t.Logf("writes go on %v after space was freed", time.Since(freed).Round(time.Millisecond))
 }
 
-// patience is what a client must have with a node whose disk is full, on a machine
-// that runs other tests besides. A node built with the race detector is several
-// times as slow.
-var patience = map[bool]time.Duration{false: 5 * time.Second, true: 15 * time.Second}[raceDetector]
+// patience is what a client must have with a node whose disk is full. A node
+// built with the race detector is several times as slow.
+var patience = map[bool]time.Duration{false: 2 * time.Second, true: 8 * time.Second}[raceDetector]
 
 // usage is what publishers and readers do to a node whose disk fills up.
 type usage struct {
